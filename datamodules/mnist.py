@@ -1,0 +1,132 @@
+"""MNIST and Fashion-MNIST, whole in memory."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+
+from torch import Tensor
+from torchvision.datasets import MNIST, FashionMNIST
+from torchvision.datasets.mnist import read_image_file, read_label_file
+from torchvision.datasets.utils import check_md5, extract_archive
+
+from datamodules.errors import DataError
+from datamodules.in_memory import InMemoryDataModule
+
+SPLIT_FILES = {True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+               False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}  # fmt: skip
+
+
+def default_data_dir() -> str:
+    """The folder of all data sets: the environment variable GENMODELS_DATA, else `data`."""
+    return os.environ.get("GENMODELS_DATA", "data")
+
+
+class MNISTDataModule(InMemoryDataModule):
+    """70,000 handwritten digits of 28x28 pixels (LeCun et al. 1998), whole in memory. Batches are `ImageBatch`.
+
+    torchvision downloads and verifies. A folder that cannot be written to and holds only the original `.gz`
+    files is read as it is.
+
+    Args:
+        data_dir: folder of all data sets; the files lie in `MNIST/raw` under it. None is the environment
+            variable GENMODELS_DATA, else `data`.
+        batch_size: images per batch and process.
+        num_workers: worker processes of the loaders; 0 is the fastest for a set in memory.
+        image_size: height and width in pixels; 28 as published, else resized (bilinear, antialiased).
+        val_fraction: share of the 60,000 training images held out for validation.
+        seed: draws the validation split and the order of the training batches.
+        download: fetch the files where they are missing.
+
+    Raises:
+        DataError: for an option out of its range; files that are missing and cannot be fetched; a file that is
+            damaged.
+    """
+
+    dataset_class: type[MNIST] = MNIST
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        image_size: int = 28,
+        val_fraction: float = 0.1,
+        seed: int = 0,
+        download: bool = True,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            image_size=image_size,
+            val_fraction=val_fraction,
+            seed=seed,
+        )
+        self.data_dir = Path(default_data_dir() if data_dir is None else data_dir).expanduser()
+        self.download = download
+
+    @property
+    def raw_folder(self) -> Path:
+        """Where the four files lie."""
+        return self.data_dir / self.dataset_class.__name__ / "raw"
+
+    def _is_there(self, name: str) -> bool:
+        archive = self.raw_folder / f"{name}.gz"
+        return self._is_intact(archive) if archive.is_file() else (self.raw_folder / name).is_file()
+
+    def _is_intact(self, archive: Path) -> bool:
+        return check_md5(str(archive), dict(self.dataset_class.resources)[archive.name])
+
+    def prepare_data(self) -> None:
+        """Downloads what is missing or damaged, where `download` allows it; torchvision verifies the checksums."""
+        if not self.download or all(self._is_there(n) for names in SPLIT_FILES.values() for n in names):
+            return
+        try:
+            self.dataset_class(str(self.data_dir), download=True)
+        except (URLError, RuntimeError, OSError) as error:
+            raise DataError(
+                f"{self.dataset_class.__name__}: the download into {self.raw_folder} failed "
+                f"({' '.join(str(error).split())}); expected a working network, or the four original files there."
+            ) from error
+
+    def load(self, train: bool) -> tuple[Tensor, Tensor]:
+        """Reads one official split; see the base class."""
+        image_name, label_name = SPLIT_FILES[train]
+        images = self._read(image_name, read_image_file)
+        labels = self._read(label_name, read_label_file)
+        if len(images) != len(labels):
+            raise DataError(
+                f"{self.raw_folder / label_name} has {len(labels)} labels; expected {len(images)}, one for each image."
+            )
+        return images.unsqueeze(1), labels
+
+    def _read(self, name: str, read: Callable[[str], Tensor]) -> Tensor:
+        """Reads one idx file: from its archive, which a checksum vouches for, else as it lies."""
+        archive, path = self.raw_folder / f"{name}.gz", self.raw_folder / name
+        with tempfile.TemporaryDirectory() as folder:
+            if archive.is_file():
+                if not self._is_intact(archive):
+                    raise DataError(f"{archive} is damaged: its MD5 is not the published one; delete it and try again.")
+                path = Path(folder, name)
+                extract_archive(str(archive), folder)
+            elif not path.is_file():
+                raise DataError(
+                    f"{path} (or its .gz) does not exist; expected the four original files of "
+                    f"{self.dataset_class.__name__} there: give their place as data_dir, or set download to true."
+                )
+            try:
+                return read(str(path))
+            except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{path} is damaged; expected an idx file as published.") from error
+
+
+class FashionMNISTDataModule(MNISTDataModule):
+    """70,000 pictures of clothes, 28x28 pixels, in 10 classes (Xiao et al. 2017), in MNIST's format.
+
+    Arguments and errors are those of `MNISTDataModule`; the files lie in `FashionMNIST/raw`.
+    """
+
+    dataset_class = FashionMNIST
+    class_names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                   "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")  # fmt: skip

@@ -1,0 +1,53 @@
+"""Adversarial losses: functions of the discriminator's logits, each (N,) and before any sigmoid.
+
+Every pair has one signature, so that a loss of the pair (real, fake) has its place beside the others: the
+discriminator's takes `(real_logits, fake_logits)`, the generator's `(fake_logits, real_logits)`. Logits are taken
+in float32, whatever the precision around. The result is a scalar, the mean over the batch.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+AdversarialLossName = Literal["minimax", "non_saturating", "least_squares"]
+
+
+class AdversarialLoss(NamedTuple):
+    """The two sides of one game."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor | None], Tensor]
+
+
+def log_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-E log s(D(x)) - E log(1 - s(D(G(z)))), s the sigmoid (Goodfellow et al. 2014)."""
+    return softplus(-real_logits.float()).mean() + softplus(fake_logits.float()).mean()
+
+
+def minimax_generator(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """E log(1 - s(D(G(z)))): the game's own side, whose gradient vanishes where D is sure (Goodfellow et al. 2014)."""
+    return -softplus(fake_logits.float()).mean()
+
+
+def non_saturating_generator(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """-E log s(D(G(z))): the same fixed point, a gradient that stays (Goodfellow et al. 2014)."""
+    return softplus(-fake_logits.float()).mean()
+
+
+def least_squares_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """1/2 E (D(x) - 1)^2 + 1/2 E D(G(z))^2 (Mao et al. 2017, a = 0, b = 1)."""
+    return 0.5 * (real_logits.float() - 1).square().mean() + 0.5 * fake_logits.float().square().mean()
+
+
+def least_squares_generator(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """1/2 E (D(G(z)) - 1)^2 (Mao et al. 2017, c = 1)."""
+    return 0.5 * (fake_logits.float() - 1).square().mean()
+
+
+ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {
+    "minimax": AdversarialLoss(log_discriminator, minimax_generator),
+    "non_saturating": AdversarialLoss(log_discriminator, non_saturating_generator),
+    "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator),
+}

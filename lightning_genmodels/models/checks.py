@@ -1,0 +1,43 @@
+"""What every model checks of its batches and its losses."""
+
+import math
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from lightning_genmodels.checkpoints import name_last_good
+from lightning_genmodels.errors import GenmodelsError
+
+
+def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:
+    """Raises GenmodelsError unless `images` is float, (N, *image_shape) and within [0, 1]."""
+    if not images.is_floating_point():
+        raise GenmodelsError(f"the batch's images are {images.dtype}; expected floating point in [0, 1].")
+    if tuple(images.shape[1:]) != image_shape:
+        raise GenmodelsError(
+            f"the batch's images have the shape {tuple(images.shape)}; expected (N, {', '.join(map(str, image_shape))})"
+            ", the model's image_shape."
+        )
+    low, high = (bound.item() for bound in torch.aminmax(images.detach()))
+    if not (low >= 0 and high <= 1):  # written so that NaN fails
+        raise GenmodelsError(
+            f"the batch's images reach from {low:.4g} to {high:.4g}; expected [0, 1]: divide bytes by 255, and leave "
+            "normalisation to the model."
+        )
+
+
+def finite_sum(module: LightningModule, terms: dict[str, Tensor]) -> Tensor:
+    """The sum of a loss's terms.
+
+    Raises:
+        GenmodelsError: where it is not finite, with the term, the step and the last good checkpoint.
+    """
+    total = torch.stack(list(terms.values())).sum()
+    if not math.isfinite(total.item()):
+        name = next((n for n, value in terms.items() if not math.isfinite(value.item())), " + ".join(terms))
+        raise GenmodelsError(
+            f"training diverged: the loss train/{name} is {terms.get(name, total).item()} at step "
+            f"{module.trainer.global_step}; {name_last_good(module.trainer)}."
+        )
+    return total

@@ -1,0 +1,1 @@
+"""Plain `nn.Module`s; how they are trained stands in `models`."""
