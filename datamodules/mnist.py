@@ -76,7 +76,7 @@ class MNISTDataModule(InMemoryDataModule):
         return self._is_intact(archive) if archive.is_file() else (self.raw_folder / name).is_file()
 
     def _is_intact(self, archive: Path) -> bool:
-        return check_md5(str(archive), dict(self.dataset_class.resources)[archive.name])
+        return bool(check_md5(str(archive), dict(self.dataset_class.resources)[archive.name]))
 
     def prepare_data(self) -> None:
         """Downloads what is missing or damaged, where `download` allows it; torchvision verifies the checksums."""

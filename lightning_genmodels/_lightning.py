@@ -1,8 +1,10 @@
 """Every touch of a Lightning private, each with a test of its name in tests/test_lightning_privates.py."""
 
 import csv
+import warnings
 from pathlib import Path
 
+from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
@@ -30,10 +32,19 @@ def keep_metrics(logger: CSVLogger, before_step: int) -> None:
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) < before_step]
         path.unlink()
-    experiment = logger.experiment
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is not empty")  # that the folder is in use is the point
+        experiment = logger.experiment
     if rows:
         experiment.metrics_keys = list(rows[0])
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=experiment.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
+
+
+class CheckpointNeutralCLI(LightningCLI):
+    """A LightningCLI in which a checkpoint's hyperparameters do not silently override the command line's."""
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: the checkpoint's model comes as a configuration, before the options, which therefore win."""

@@ -49,6 +49,6 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)  # False: everything
         self.last_model_path = self.path
         self._saved_step = trainer.global_step

@@ -71,7 +71,7 @@ class PictureGrid(Callback):
             self._draw_on_first(trainer, model, folder)
 
     @rank_zero_only
-    def _draw_on_first(self, trainer: Trainer, model: LightningModule, folder: Path) -> None:
+    def _draw_on_first(self, trainer: Trainer, model: Any, folder: Path) -> None:
         pictures = {}
         if hasattr(model, "sample"):
             generator = torch.Generator().manual_seed(self.seed)
@@ -84,6 +84,7 @@ class PictureGrid(Callback):
         step = max(trainer.global_step - 1, 0)
         for name, picture in pictures.items():
             save_png(picture, folder / f"{name}-{step:08d}.png")
+            logger: Any
             for logger in trainer.loggers:
                 if hasattr(logger, "log_image"):  # WandbLogger
                     logger.log_image(key=name, images=[picture], step=step)

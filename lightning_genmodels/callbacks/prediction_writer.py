@@ -61,4 +61,4 @@ class PredictionWriter(Callback):
             arrays = {name: torch.cat([c[name] for c in self._codes]).numpy() for name in self._codes[0]}
             arrays["index"] = np.arange(len(next(iter(arrays.values()))))
             self.dirpath.mkdir(parents=True, exist_ok=True)
-            np.savez(self.dirpath / "codes.npz", **arrays)
+            np.savez(self.dirpath / "codes.npz", **arrays)  # type: ignore[arg-type]  # its stub takes a name for an option

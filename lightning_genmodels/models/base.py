@@ -16,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from lightning_genmodels._lightning import allow_unused_parameters
 from lightning_genmodels.checkpoints import note_class
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.models.checks import finite_sum
+from lightning_genmodels.models.checks import finite_sum, row_is_due
 from lightning_genmodels.seeding import derive_seed
 
 ScheduleName = Literal["none", "linear"]
@@ -141,7 +141,7 @@ class AdversarialModel(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One discriminator step and, on every n-th batch, the generator's."""
-        generator_optimizer, discriminator_optimizer = self.optimizers()
+        generator_optimizer, discriminator_optimizer = self._optimizers()
         step = self.trainer.global_step
         self._seed_noise()
         self._set_learning_rates(step)
@@ -166,11 +166,14 @@ class AdversarialModel(LightningModule):
                 return self.generator_loss(part, self.generate(part) if served is None else served)
 
             with self._frozen_for(generator_optimizer):
-                self._optimize(
-                    generator_optimizer, generator_terms, parts, counts=number == self.generator_steps - 1
-                )
+                self._optimize(generator_optimizer, generator_terms, parts, counts=number == self.generator_steps - 1)
             self._update_average()
         self._log_terms()
+
+    def _optimizers(self) -> list[LightningOptimizer]:
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        return optimizers
 
     def _optimize(
         self,
@@ -205,7 +208,7 @@ class AdversarialModel(LightningModule):
             self.untoggle_optimizer(optimizer)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Lightning's hook. Outside autocast: a penalty's float32 graph would else be differentiated in half precision."""
+        """Lightning's hook. Outside autocast, which would differentiate a penalty's float32 graph in half precision."""
         with torch.autocast(self.device.type, enabled=False):
             loss.backward(*args, **kwargs)
 
@@ -219,10 +222,11 @@ class AdversarialModel(LightningModule):
             kept.copy_(current)
 
     def _log_terms(self) -> None:
-        # Each call of self.log costs about 0.3 ms whether or not its row is due. A lazy term is logged with the
-        # value that it had last.
-        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
-            self.log_dict({f"train/{name}": value for name, value in self._last_terms.items()}, prog_bar=True, sync_dist=True)
+        if row_is_due(self):
+            # A lazy term is logged with the value that it had last.
+            self.log_dict(
+                {f"train/{name}": value for name, value in self._last_terms.items()}, prog_bar=True, sync_dist=True
+            )
 
     # Draws, learning rates, clipping
 
@@ -237,7 +241,7 @@ class AdversarialModel(LightningModule):
         if self.schedule == "none":
             return
         factor = min(1.0, (1 - step / self._total_steps) / (1 - self.decay_start))
-        for optimizer, rate in zip(self.optimizers(), self.learning_rates, strict=True):
+        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * max(factor, 0.0)
 

@@ -10,6 +10,15 @@ from lightning_genmodels.checkpoints import name_last_good
 from lightning_genmodels.errors import GenmodelsError
 
 
+def row_is_due(module: LightningModule) -> bool:
+    """Whether Lightning writes a row of scalars after this batch; ask before each self.log in a training step.
+
+    A call of self.log costs about 0.3 ms whether or not its row is written.
+    """
+    every: int = module.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by one of Lightning's connectors
+    return (module.trainer.fit_loop.total_batch_idx + 1) % every == 0
+
+
 def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:
     """Raises GenmodelsError unless `images` is float, (N, *image_shape) and within [0, 1]."""
     if not images.is_floating_point():

@@ -1,6 +1,7 @@
 """Encoders and decoders. Shapes: N images, Z code size, (C, H, W) an image."""
 
 import math
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,7 +29,7 @@ class MLPEncoder(nn.Sequential):
     ) -> None:
         widths = (math.prod(image_shape), *hidden_sizes, latent_dim)
         layers: list[nn.Module] = [nn.Flatten()]
-        for number, (width, size) in enumerate(zip(widths, widths[1:], strict=False)):
+        for number, (width, size) in enumerate(pairwise(widths)):
             last = number == len(hidden_sizes)
             layers += [nn.Linear(width, size), ACTIVATIONS[code_activation if last else activation]()]
         super().__init__(*layers)
@@ -42,7 +43,7 @@ class MLPDecoder(nn.Sequential):
     ) -> None:
         widths = (latent_dim, *reversed(hidden_sizes), math.prod(image_shape))
         layers: list[nn.Module] = []
-        for number, (width, size) in enumerate(zip(widths, widths[1:], strict=False)):
+        for number, (width, size) in enumerate(pairwise(widths)):
             layers.append(nn.Linear(width, size))
             if number < len(hidden_sizes):
                 layers.append(ACTIVATIONS[activation]())
@@ -56,9 +57,7 @@ class TiedDecoder(nn.Module):
     in the state, as it has one value.
     """
 
-    def __init__(
-        self, image_shape: tuple[int, int, int], hidden_sizes: tuple[int, ...], activation: str
-    ) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], hidden_sizes: tuple[int, ...], activation: str) -> None:
         super().__init__()
         sizes = (*reversed(hidden_sizes), math.prod(image_shape))
         self.biases = nn.ParameterList(nn.Linear(1, size).bias.data.zero_() for size in sizes)
@@ -71,7 +70,8 @@ class TiedDecoder(nn.Module):
             code = functional.linear(code, weight.t(), bias)
             if number < len(self.biases) - 1:
                 code = self.activation(code)
-        return code.unflatten(1, self.image_shape)
+        images: Tensor = code.unflatten(1, self.image_shape)
+        return images
 
 
 def conv_sizes(image_shape: tuple[int, int, int], stages: int) -> list[tuple[int, int]]:

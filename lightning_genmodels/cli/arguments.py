@@ -1,0 +1,126 @@
+"""What a user types, turned into what LightningCLI reads."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from lightning_genmodels.checkpoints import model_class, read_checkpoint
+from lightning_genmodels.cli.runs import last_checkpoint, run_of
+from lightning_genmodels.configs import packaged_configs
+from lightning_genmodels.errors import GenmodelsError
+
+DEFAULT_CONFIG = "gan_digits"
+
+
+class Arguments(NamedTuple):
+    """Arguments for LightningCLI, and what they say about the run.
+
+    Attributes:
+        argv: subcommand and options, configurations as paths.
+        name: what the run's folder is named after.
+        run: the folder of the earlier run that these options continue or evaluate; None for a new one.
+        checkpoint: the checkpoint to start from, if any.
+    """
+
+    argv: list[str]
+    name: str
+    run: Path | None
+    checkpoint: Path | None
+
+
+def expand(argv: list[str]) -> Arguments:
+    """Resolves `--config NAME`, `--resume RUN`, `--ckpt_path FILE` and the lack of them all.
+
+    Raises:
+        GenmodelsError: for a configuration, run or checkpoint that is not there.
+    """
+    command, rest = argv[0], argv[1:]
+    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    ours.add_argument("--config", "-c", action="append", default=[])
+    ours.add_argument("--resume")
+    ours.add_argument("--ckpt_path")
+    try:
+        found, others = ours.parse_known_args(rest)
+    except argparse.ArgumentError as error:
+        raise GenmodelsError(f"{error.argument_name}: {error.message}.") from error
+    configs = [resolve_config(value) for value in found.config]
+    name = Path(configs[-1]).stem if configs else ""
+    run = checkpoint = None
+    if found.resume is not None:
+        if command != "fit" or found.ckpt_path is not None:
+            raise GenmodelsError("--resume goes with fit, and without --ckpt_path: it takes the run's own last.ckpt.")
+        run = Path(found.resume)
+        checkpoint = last_checkpoint(run)
+        configs.insert(0, str(run / "config.yaml"))
+        name = name or run.parent.name
+    elif found.ckpt_path is not None:
+        checkpoint = Path(found.ckpt_path)
+        if found.ckpt_path in ("last", "best", "hpc", "registry"):
+            raise GenmodelsError(f"--ckpt_path {checkpoint}: expected a file; to go on with a run, use --resume RUN.")
+        contents = read_checkpoint(checkpoint)
+        earlier = run_of(checkpoint)
+        if not configs:
+            configs = [] if earlier is None else [str(earlier / "config.yaml")]
+            name = earlier.parent.name if earlier else ""
+            if earlier is None and not mentions(others, "data"):
+                raise GenmodelsError(
+                    f"--ckpt_path {checkpoint}: there is no config.yaml of its run beside it; expected the data, e.g. "
+                    "--data DigitsDataModule."
+                )
+        if "_class_path" in contents.get("hyper_parameters", {}):  # one of our models, or built on one
+            configs.append(model_config(contents, checkpoint))
+        run = None if command == "fit" else earlier
+    elif command == "fit" and not configs and not mentions(others, "model") and not mentions(others, "data"):
+        configs, name = [resolve_config(DEFAULT_CONFIG)], DEFAULT_CONFIG
+    elif command != "fit" and not mentions(others, "help"):
+        raise GenmodelsError(f"{command}: expected --ckpt_path FILE, the checkpoint to {command} with.")
+    argv = [command, *(part for config in configs for part in ("--config", config)), *others]
+    if checkpoint is not None:
+        argv += ["--ckpt_path", str(checkpoint)]
+    return Arguments(argv, name, run, checkpoint)
+
+
+def mentions(argv: list[str], group: str) -> bool:
+    """Whether the arguments choose the group's class, as `--data NAME`; or only ask for help."""
+    choices = (f"--{group}", f"--{group}.class_path")
+    return any(a.split("=")[0] in (*choices, "-h", "--help", "--print_config") for a in argv)
+
+
+def resolve_config(value: str) -> str:
+    """The path of a configuration: an existing file, else a packaged name.
+
+    Raises:
+        GenmodelsError: where it is neither.
+    """
+    if Path(value).is_file():
+        check_yaml(Path(value))
+        return value
+    packaged = packaged_configs()
+    if value not in packaged:
+        raise GenmodelsError(
+            f"--config {value}: neither a file nor a packaged configuration; expected a path or one of "
+            f"{', '.join(packaged)}."
+        )
+    return str(packaged[value])
+
+
+def check_yaml(path: Path) -> None:
+    """Raises GenmodelsError unless a file is YAML: jsonargparse's report would not name it."""
+    try:
+        yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = f" in line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
+        reason = getattr(error, "problem", None) or error
+        raise GenmodelsError(f"--config {path}: no valid YAML{where} ({reason}); expected a configuration.") from error
+
+
+def model_config(checkpoint: dict[str, object], path: Path) -> str:
+    """The checkpoint's model as an inline configuration, its class with the arguments that it was built with."""
+    found = model_class(checkpoint, path)
+    hparams = checkpoint["hyper_parameters"]
+    assert isinstance(hparams, dict)
+    init_args = {name: value for name, value in hparams.items() if name not in ("_class_path", "_instantiator")}
+    return json.dumps({"model": {"class_path": f"{found.__module__}.{found.__qualname__}", "init_args": init_args}})

@@ -1,0 +1,86 @@
+"""jsonargparse's reports, which list every type that a value might have had, shortened to one sentence."""
+
+import ast
+import inspect
+import re
+from difflib import get_close_matches
+
+from lightning.pytorch import LightningDataModule, LightningModule
+
+import datamodules
+import lightning_genmodels
+
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping",
+}
+CLASSES: dict[str, dict[str, type]] = {
+    "model": {n: c for n, c in vars(lightning_genmodels).items()
+              if isinstance(c, type) and issubclass(c, LightningModule)},
+    "data": {n: c for n, c in vars(datamodules).items()
+             if isinstance(c, type) and issubclass(c, LightningDataModule)},
+}  # fmt: skip
+TOP_LEVEL = ("config", "model", "data", "trainer", "resume", "init_from", "ckpt_path", "seed_everything",
+             "checkpoint", "pictures")  # fmt: skip
+
+
+def shorten(message: str) -> str:
+    """One sentence with the option, its value and what was expected, from a report of jsonargparse's parser."""
+    keys = list(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', message)))
+    option = "--" + ".".join(keys[:2])
+    if unknown := re.search(r"(?:Option|[Kk]ey) '([^']+)' is not (?:accepted|expected)", message):
+        option = option if option.endswith(f".{unknown[1]}") else f"{option}.{unknown[1]}"
+        return f"{option}: no such option{_suggest(unknown[1], _options(keys[0]))}."
+    if unknown := re.search(r"[Uu]nrecognized arguments: (.*)", message):
+        word = unknown[1].split()[0].split("=")[0]
+        group = word.lstrip("-").split(".")[0]
+        known = [f"--{name}" for name in TOP_LEVEL]
+        return f"{word}: no such option{_suggest(word if group not in TOP_LEVEL else '', known)}."
+    if unknown := re.search(r"does not accept (?:nested )?(?:option|key) '([^']+)'", message):
+        return f"{unknown[1]}: no such option in the configuration{_suggest(unknown[1].split('.')[0], TOP_LEVEL)}."
+    if missing := re.search(r"(?:required: |(?:Key|Option) [\"'])(?:\w+\.)?(\w+)(?:[\"'] is required|$)", message):
+        names = ", ".join(CLASSES.get(missing[1], {}))
+        return f"--{missing[1]} is missing; expected {'one of ' + names if names else 'a value'}."
+    if keys:
+        return f"{option} is {_value(message)}; expected {_expected(message, keys[0])}."
+    return " ".join(message.split()).rstrip(".") + "."
+
+
+def _options(group: str) -> list[str]:
+    return [name for found in CLASSES.get(group, {}).values() for name in inspect.signature(found).parameters]
+
+
+def _suggest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?".rstrip("?") if close else ""
+
+
+def _value(message: str) -> str:
+    value = re.findall(r"Got value: (.*)|Given value: (.*)", message)[0]
+    text: str = value[0] or value[1]
+    if nested := re.match(r"NestedArg\(key='.*?', val=(.*)\)$", text):
+        text = nested[1]
+    return text.strip("'")
+
+
+def _expected(message: str, group: str) -> str:
+    if "dot import path" in message:
+        names = list(CLASSES.get(group, {}))
+        if names:
+            return f"one of {', '.join(names)}, or the import path of your own"
+        return "the name of a class, as package.module.Class"
+    accepted: list[str] = []
+    for item in re.findall(r"Expected an? (.*?)(?:\. Got value|$)", message, re.MULTILINE):
+        if choices := re.match(r"typing\.Literal(\[.*\])", item):
+            accepted += [str(choice) for choice in ast.literal_eval(choices[1])]
+        elif found := re.match(r"<class '([\w.]+)'>", item):
+            if found[1] != "NoneType":
+                accepted.append(TYPES.get(found[1], found[1]))
+        else:
+            accepted.append(f"a {item}")
+    return " or ".join(dict.fromkeys(accepted)) or "another value"

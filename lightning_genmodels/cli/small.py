@@ -1,0 +1,42 @@
+"""What the small commands share: their parser, and their checkpoint's model."""
+
+import argparse
+from typing import NoReturn
+
+import torch
+from lightning.pytorch import LightningModule
+
+from lightning_genmodels.checkpoints import load_model
+from lightning_genmodels.errors import GenmodelsError
+
+
+class SmallParser(argparse.ArgumentParser):
+    """A parser whose errors are ours: one sentence each."""
+
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(prog=f"genmodels {command}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises instead of printing the usage."""
+        raise GenmodelsError(f"{self.prog.split()[-1]}: {message}.")
+
+
+def add_model_arguments(parser: SmallParser) -> None:
+    """Adds `--checkpoint`, `--device` and `--seed`."""
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="the checkpoint")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps (default: cpu)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
+
+
+def model_on_device(options: argparse.Namespace) -> LightningModule:
+    """The checkpoint's model, on the device asked for.
+
+    Raises:
+        GenmodelsError: for a device that there is not, or a checkpoint that cannot be loaded.
+    """
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise GenmodelsError(f"--device {options.device} cannot be used ({reason}); expected e.g. cpu.") from error
+    return load_model(options.checkpoint, map_location=options.device)

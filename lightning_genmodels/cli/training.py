@@ -1,0 +1,268 @@
+"""`genmodels fit | validate | test | predict`: LightningCLI with run folders, exact resume and pictures."""
+
+import sys
+import uuid
+from argparse import SUPPRESS
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_genmodels._lightning import CheckpointNeutralCLI, keep_metrics
+from lightning_genmodels.callbacks import ExactResume, LastCheckpoint, PictureGrid, PredictionWriter
+from lightning_genmodels.checkpoints import name_last_good, read_checkpoint
+from lightning_genmodels.cli.arguments import Arguments
+from lightning_genmodels.cli.messages import shorten
+from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run
+from lightning_genmodels.errors import GenmodelsError
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are ours: one sentence each."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises instead of printing the usage and the whole chain of causes."""
+        if not self.exit_on_error:  # a parser of jsonargparse's own, for the options of one class
+            super().error(message, ex)
+        raise GenmodelsError(shorten(message)) from ex
+
+
+class GenmodelsCLI(CheckpointNeutralCLI):
+    """LightningCLI over our models and data modules, and a user's own."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments = arguments
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # our checkpoints say of themselves what they hold
+            args=arguments.argv,
+        )
+
+    # Parsing
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """LightningCLI's hook; its own version warns about arguments that do not come from sys.argv."""
+        self.config = parser.parse_args(self.arguments.argv)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """LightningCLI's hook."""
+        parser.add_argument(
+            "--resume", default=SUPPRESS, metavar="RUN", help="fit: go on with an earlier run, in its folder."
+        )
+        parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            metavar="FILE",
+            help="fit: start from the weights of a checkpoint that match by name and shape.",
+        )
+        parser.add_class_arguments(CheckpointOptions, "checkpoint")
+        parser.add_class_arguments(PictureGrid, "pictures", skip={"dirpath"})
+        parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
+        # Lightning's sampler would repeat images; our data modules share them out themselves.
+        parser.set_defaults({"trainer.use_distributed_sampler": False})
+
+    # Building
+
+    @property
+    def options(self) -> Namespace:
+        """The options of the subcommand."""
+        options: Namespace = self.config[self.subcommand]
+        return options
+
+    def before_instantiate_classes(self) -> None:
+        """LightningCLI's hook: the seed of the data, the run's folder and what depends on it."""
+        self.parser.add_instantiator(self._construct, object, subclasses=True)
+        options = self.options
+        if options.get("weights_only") is None:
+            options.weights_only = True  # Lightning would otherwise unpickle code from a checkpoint
+        if options.data.init_args.get("seed") == 0:
+            options.data.init_args.seed = options.seed_everything
+        self.run = self.arguments.run or new_run(self.arguments.name or default_name(options))
+        if self.subcommand == "fit":
+            options.trainer.default_root_dir = str(self.run)
+            for logger in as_list(options.trainer.logger):
+                if isinstance(logger, Namespace):
+                    place_logger(logger, self.run)
+        else:
+            # An evaluation leaves the run's files as they are.
+            self.save_config_callback = None
+            if "--trainer.logger" not in " ".join(self.arguments.argv):
+                options.trainer.logger = False
+
+    def instantiate_classes(self) -> None:
+        """LightningCLI's hook; the link from the data would silently win over a shape of the user's own."""
+        given = self.options.model.init_args.get("image_shape")
+        self._failure: Exception | None = None
+        try:
+            super().instantiate_classes()
+            self._check_image_shape(given)
+        except BaseException:
+            discard_if_empty(self.run)  # a run that did not start leaves no number behind
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+    def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
+        """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
+        try:
+            return class_type(*args, **kwargs)
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def _check_image_shape(self, given: Any) -> None:
+        shape = getattr(self.datamodule, "image_shape", None)
+        if given is not None and shape is not None and tuple(given) != tuple(shape):
+            raise GenmodelsError(
+                f"image_shape is {tuple(given)} for the model, but {type(self.datamodule).__name__} gives images of "
+                f"{tuple(shape)}; expected the same."
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """LightningCLI's hook: adds our loggers and callbacks to those of the user."""
+        trainer = self.config_init[self.subcommand].trainer
+        callbacks = [*as_list(trainer.callbacks), ExactResume()]
+        if self.subcommand == "fit":
+            kwargs["logger"] = self._loggers(as_list(trainer.logger))
+            callbacks += self._fit_callbacks()
+        elif self.subcommand == "predict":
+            callbacks.append(PredictionWriter(self.run / "predictions"))
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            # Raised by the Trainer's constructor, it speaks of an option of the user's, as "no GPU found".
+            raise GenmodelsError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def _loggers(self, chosen: list[Any]) -> list[Logger] | bool:
+        if chosen == [False]:
+            return False
+        csv = CSVLogger(self.run.parent.parent, self.run.parent.name, self.run.name, flush_logs_every_n_steps=1)
+        if self.arguments.run is not None and is_first_process():
+            assert self.arguments.checkpoint is not None
+            keep_metrics(csv, before_step=read_checkpoint(self.arguments.checkpoint)["global_step"])
+        return [csv, *(logger for logger in chosen if isinstance(logger, Logger))]
+
+    def _fit_callbacks(self) -> list[Callback]:
+        options = self.config_init[self.subcommand]
+        folder = self.run / "checkpoints"
+        metric, mode = getattr(self.model, "best_metric", (None, "min"))
+        metric, mode = options.checkpoint.monitor or metric, options.checkpoint.mode or mode
+        options.pictures.dirpath = str(self.run / "pictures")
+        callbacks: list[Callback] = [options.pictures]
+        if metric is not None and options.trainer.limit_val_batches != 0:
+            self.best = ModelCheckpoint(folder, "best", monitor=metric, mode=mode, enable_version_counter=False)
+            callbacks.append(self.best)
+        # Last of all: it holds the state of the others.
+        return [*callbacks, LastCheckpoint(folder / "last.ckpt", options.checkpoint.every_n_steps)]
+
+    # Running
+
+    def before_fit(self) -> None:
+        """LightningCLI's hook."""
+        if self.options.init_from is not None and self.arguments.checkpoint is None:
+            copy_matching_weights(self.model, self.options.init_from)
+
+    def fit(self, model: LightningModule, **kwargs: Any) -> None:
+        """LightningCLI's hook: runs the training and says how it ended."""
+        try:
+            self.trainer.fit(model, **kwargs)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            say(f"Interrupted at step {self.trainer.global_step}; {name_last_good(self.trainer)}.")
+            say(f"Go on with: genmodels fit --resume {self.run}")
+            sys.exit(130)
+
+    def after_fit(self) -> None:
+        """LightningCLI's hook: tells where the results lie."""
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        best = getattr(self, "best", None)
+        if best is not None and best.best_model_path:
+            score = f"{best.monitor} {best.best_model_score:.4g}"
+            say(f"Best checkpoint: {self.run / 'checkpoints' / 'best.ckpt'} ({score})")
+        say(f"Last checkpoint: {self.run / 'checkpoints' / 'last.ckpt'}")
+        pictures = sorted((self.run / "pictures").glob("*.png"))
+        if pictures:
+            say(f"Pictures: {pictures[-1]} and {len(pictures) - 1} before it")
+
+    def after_predict(self) -> None:
+        """LightningCLI's hook."""
+        say(f"Predictions: {self.run / 'predictions'}")
+
+
+class CheckpointOptions:
+    """When checkpoints are written.
+
+    Args:
+        monitor: the metric by which best.ckpt is chosen; None is the model's own.
+        mode: whether more ("max") or less ("min") of it is better; None is the model's own.
+        every_n_steps: write last.ckpt after every n-th batch too, not only after validations.
+    """
+
+    def __init__(self, monitor: str | None = None, mode: str | None = None, every_n_steps: int | None = None) -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.every_n_steps = every_n_steps
+
+
+def default_name(options: Namespace) -> str:
+    """`<model>_<data>` from the class names, for a run without a configuration."""
+    model, data = (options[key].class_path.rpartition(".")[2].lower() for key in ("model", "data"))
+    return f"{model}_{data.removesuffix('datamodule')}"
+
+
+def as_list(value: Any) -> list[Any]:
+    """An option that may be absent, single or a list, as a list."""
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def place_logger(logger: Namespace, run: Path) -> None:
+    """Puts a user's W&B or TensorBoard logger into the run's folder, where it was given no other.
+
+    A W&B run gets its id now: config.yaml keeps it, and a resumed run goes on under it.
+    """
+    name = logger.class_path.rpartition(".")[2]
+    arguments = logger.init_args
+    if name == "WandbLogger":
+        if arguments.get("save_dir") in (None, "."):
+            arguments.save_dir = str(run)
+        if arguments.get("id") is None and arguments.get("version") is None:
+            arguments.id = uuid.uuid4().hex[:8]
+            arguments.resume = "allow"
+    elif name == "TensorBoardLogger" and arguments.get("save_dir") in (None, "."):
+        arguments.save_dir, arguments.name, arguments.version = str(run), "", "tensorboard"
+
+
+def copy_matching_weights(model: LightningModule, path: str) -> None:
+    """Copies the weights of a checkpoint that have a namesake of the same shape, and says which.
+
+    Raises:
+        GenmodelsError: where none has.
+    """
+    saved, own = read_checkpoint(path)["state_dict"], model.state_dict()
+    matching = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
+    if not matching:
+        raise GenmodelsError(f"--init_from {path}: none of its {len(saved)} weights match {type(model).__name__}'s.")
+    model.load_state_dict(matching, strict=False)
+    say(f"Weights copied from {path}: {', '.join(matching)}")
+    if left := [name for name in own if name not in matching]:
+        say(f"Left as they were: {', '.join(left)}")
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Prints once, whatever the number of processes."""
+    print(text, flush=True)
