@@ -10,10 +10,10 @@ from lightning_genmodels.errors import GenmodelsError
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes one file, over and over: after every validation, and at the end of training.
+    """Writes one file, over and over: after every validation, and after the last batch of the training.
 
-    Lightning's `ModelCheckpoint` writes none at the end, and in manual optimisation ignores a time interval and
-    warns about step intervals. Writing is atomic: a run killed meanwhile keeps the file before.
+    Lightning's `ModelCheckpoint` writes none at the end, and in manual optimisation warns about step intervals.
+    Writing is atomic: a run killed meanwhile keeps the file before.
 
     Args:
         path: the file.
@@ -29,13 +29,16 @@ class LastCheckpoint(Checkpoint):
         self.path = str(path)
         self.every_n_steps = every_n_steps
         self.last_model_path = ""
-        self._saved_step = -1
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Lightning's hook."""
-        if self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0:
+        step = trainer.global_step
+        # The end is caught here: a checkpoint from on_train_end is, under max_steps, not resumed exactly.
+        ends = trainer.should_stop or step == trainer.max_steps
+        ends |= trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        if ends or (self.every_n_steps is not None and step % self.every_n_steps == 0):
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -43,12 +46,6 @@ class LastCheckpoint(Checkpoint):
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._save(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lightning's hook."""
-        if self._saved_step != trainer.global_step:
-            self._save(trainer)
-
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)  # False: everything
         self.last_model_path = self.path
-        self._saved_step = trainer.global_step

@@ -1,0 +1,14 @@
+import os
+
+import pytest
+import torch
+
+# Nets this small are fastest on one thread; and a second one would change the order of sums.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
