@@ -193,7 +193,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         if best is not None and best.best_model_path:
             score = f"{best.monitor} {best.best_model_score:.4g}"
             say(f"Best checkpoint: {self.run / 'checkpoints' / 'best.ckpt'} ({score})")
-        say(f"Last checkpoint: {self.run / 'checkpoints' / 'last.ckpt'}")
+        last = self.run / "checkpoints" / "last.ckpt"
+        if last.is_file():  # there is none where the training was over before it began
+            say(f"Last checkpoint: {last}")
         pictures = sorted((self.run / "pictures").glob("*.png"))
         if pictures:
             say(f"Pictures: {pictures[-1]} and {len(pictures) - 1} before it")

@@ -282,10 +282,12 @@ class AdversarialModel(LightningModule):
         """Lightning's hook."""
         note_class(self, checkpoint)
         checkpoint["noise_seed"] = self._noise_seed
+        checkpoint["last_terms"] = dict(self._last_terms)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook."""
         self._noise_seed = checkpoint.get("noise_seed")
+        self._last_terms = checkpoint.get("last_terms", {})
 
 
 def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:

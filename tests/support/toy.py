@@ -4,7 +4,7 @@ import os
 import signal
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -53,7 +53,15 @@ class Toy(AdversarialModel):
 
 
 class DropoutGAN(GAN):
-    """A GAN in which everything random is at work: latents, dropout, shuffling."""
+    """A GAN in which everything random is at work: latents, dropout, shuffling.
+
+    The environment can end its process at a step, as a power cut would or as Ctrl-C does.
+    """
+
+    def on_train_batch_start(self, batch, batch_idx):
+        for name, number in (("TOY_KILL_AT", signal.SIGKILL), ("TOY_INTERRUPT_AT", signal.SIGINT)):
+            if os.environ.get(name) == str(self.trainer.global_step):
+                os.kill(os.getpid(), number)
 
     def build_discriminator(self):
         return nn.Sequential(
@@ -71,17 +79,6 @@ class LatentsFromImages(GAN):
 
     def generate(self, batch):
         return self.generator(batch[0].flatten(1)[:, : self.latent_dim] - 0.5)
-
-
-class KillAt(Callback):
-    """Ends the process as a power cut would, or as Ctrl-C does."""
-
-    def __init__(self, step: int, interrupt: bool = False):
-        self.step, self.interrupt = step, interrupt
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT if self.interrupt else signal.SIGKILL)
 
 
 class BuggyGAN(GAN):

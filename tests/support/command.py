@@ -1,0 +1,29 @@
+"""Runs the real command line, in this process or in one of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lightning_genmodels.cli import main
+
+SUPPORT = Path(__file__).parent
+QUIET = ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false",
+         "--trainer.enable_model_summary", "false")  # fmt: skip
+
+
+def genmodels(*arguments):
+    """The exit status of `genmodels …`, in this process."""
+    return main([str(a) for a in arguments])
+
+
+def fit(*arguments):
+    assert genmodels("fit", *arguments, *QUIET) == 0
+
+
+def process(*arguments, cwd, timeout=300, **environment):
+    """`genmodels …` as its own process, with the toy models on its path."""
+    command = [sys.executable, "-m", "lightning_genmodels", *map(str, arguments)]
+    path = os.pathsep.join([str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)

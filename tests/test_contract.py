@@ -1,0 +1,147 @@
+"""What every exported model promises; a new one joins by being exported."""
+
+import inspect
+
+import pytest
+import torch
+from command import QUIET, process
+from lightning.pytorch import LightningModule, Trainer
+from toy import fit, same_weights
+
+import lightning_genmodels
+from datamodules import DigitsDataModule
+from lightning_genmodels import GenmodelsError, load_model
+from lightning_genmodels.callbacks import ExactResume, LastCheckpoint
+from lightning_genmodels.models.base import AdversarialModel
+
+MODELS = [m for m in vars(lightning_genmodels).values() if isinstance(m, type) and issubclass(m, LightningModule)]
+ADVERSARIAL = [m for m in MODELS if issubclass(m, AdversarialModel)]
+SHAPE = (1, 8, 8)
+
+
+def test_there_are_models():
+    assert {"GAN", "Autoencoder"} <= {m.__name__ for m in MODELS}
+
+
+def digits(**options):
+    return DigitsDataModule(**{"batch_size": 128, **options})
+
+
+def train(model, steps, folder=None, data=None, **options):
+    callbacks = [ExactResume()] + ([LastCheckpoint(folder / "last.ckpt", every_n_steps=4)] if folder else [])
+    defaults = {"accelerator": "cpu", "max_epochs": -1, "max_steps": steps, "logger": False,
+                "enable_checkpointing": folder is not None, "enable_progress_bar": False,
+                "enable_model_summary": False, "callbacks": callbacks}  # fmt: skip
+    ckpt_path = options.pop("ckpt_path", None)
+    trainer = Trainer(**{**defaults, **options})
+    trainer.fit(model, datamodule=data or digits(), ckpt_path=ckpt_path, weights_only=True)
+    return trainer
+
+
+def build(model_class, seed=0, **options):
+    torch.manual_seed(seed)
+    return model_class(image_shape=SHAPE, **options)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_arguments_are_typed_plain_data_with_defaults(model_class):
+    for name, parameter in list(inspect.signature(model_class.__init__).parameters.items())[1:]:
+        assert parameter.kind is parameter.POSITIONAL_OR_KEYWORD, name
+        assert parameter.annotation is not parameter.empty, name
+        assert name == "image_shape" or isinstance(parameter.default, str | int | float | tuple | None), name
+    for line in inspect.signature(model_class.__init__).parameters:
+        assert line == "self" or f"{line}:" in inspect.getdoc(model_class), f"{line} is not documented"
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_fit_checkpoint_and_reload_give_the_same_model_back(model_class, tmp_path):
+    model = build(model_class)
+    trainer = train(model, 5, tmp_path)
+    assert all(v.isfinite().all() for v in model.state_dict().values())
+    assert not same_weights(model, build(model_class))
+    assert model.best_metric[0] in trainer.validate(model, digits(), verbose=False)[0]
+    loaded = load_model(tmp_path / "last.ckpt")
+    assert type(loaded) is model_class
+    assert not loaded.training
+    assert same_weights(model, loaded)
+    assert dict(loaded.hparams) == dict(model.hparams)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("model_class", MODELS)
+def test_a_resumed_run_ends_with_the_same_weights(model_class, precision, tmp_path):
+    whole = build(model_class)
+    train(whole, 18, precision=precision)
+    train(build(model_class), 4, tmp_path, precision=precision)
+    resumed = build(model_class, seed=7)
+    train(resumed, 18, ckpt_path=tmp_path / "last.ckpt", precision=precision)
+    assert same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_a_users_own_loader_of_pairs_works_in_a_plain_trainer(model_class):
+    images = torch.rand(64, *SHAPE)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(images, torch.zeros(64, dtype=torch.long)), batch_size=16
+    )
+    model = build(model_class)
+    trainer = fit(model, loader, val_loader=loader)
+    assert trainer.global_step == 4
+    assert model.best_metric[0] in trainer.callback_metrics
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.full((16, *SHAPE), 255, dtype=torch.uint8), "torch.uint8; expected floating point in"),
+        (torch.full((16, *SHAPE), -1.0), r"reach from -1 to -1; expected \[0, 1\]"),
+        (torch.full((16, *SHAPE), torch.nan), r"reach from nan to nan; expected \[0, 1\]"),
+        (torch.rand(16, 1, 9, 8), r"have the shape \(16, 1, 9, 8\); expected \(N, 1, 8, 8\)"),
+    ],
+)
+@pytest.mark.parametrize("model_class", MODELS)
+def test_a_batch_out_of_range_or_shape_stops_training_with_one_sentence(model_class, images, message):
+    with pytest.raises(GenmodelsError, match=message):
+        fit(build(model_class), torch.utils.data.DataLoader([(images, torch.zeros(16))], batch_size=None))
+
+
+@pytest.mark.parametrize("model_class", [m for m in MODELS if hasattr(m, "sample")])
+def test_samples_are_repeatable_in_range_and_leave_the_model_as_it_was(model_class):
+    model = build(model_class).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    draws = [model.sample(5, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert draws[0].shape == (5, *SHAPE)
+    assert draws[0].dtype == torch.float32
+    assert 0 <= draws[0].min() <= draws[0].max() <= 1
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert all(m.training for m in model.modules())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert model.sample(0).shape == (0, *SHAPE)
+    with pytest.raises(GenmodelsError, match="n is -1"):
+        model.sample(-1)
+
+
+@pytest.mark.parametrize("model_class", ADVERSARIAL)
+def test_the_discriminators_step_leaves_the_generator_untouched(model_class):
+    model = build(model_class, discriminator_steps=100)
+    before = [p.detach().clone() for p in model.generator.parameters()]
+    discriminator = [p.detach().clone() for p in model.discriminator.parameters()]
+    train(model, 3)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.generator.parameters(), strict=True))
+    assert all(p.grad is None for p in model.generator.parameters())
+    assert not any(torch.equal(a, b) for a, b in zip(discriminator, model.discriminator.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_two_processes_train_from_the_command_line(model_class, tmp_path):
+    name = model_class.__name__
+    done = process("fit", "--model", name, "--data", "DigitsDataModule", "--trainer.max_epochs", 1, *QUIET,
+                   "--trainer.strategy", "ddp", "--trainer.devices", 2, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / f"runs/{name.lower()}_digits/0"
+    assert all(v.isfinite().all() for v in load_model(run / "checkpoints/last.ckpt").state_dict().values())
+    header, *rows = (run / "metrics.csv").read_text().splitlines()
+    assert build(model_class).best_metric[0] in header
+    assert rows
+    assert "warn" not in done.stderr.lower(), done.stderr
