@@ -1,6 +1,7 @@
 """Image sets that fit in memory: uint8 tensors, split by a seed, batched by index."""
 
 from abc import abstractmethod
+from functools import partial
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -10,6 +11,12 @@ from torchvision.transforms.v2 import functional as transforms
 from datamodules.batches import ImageBatch
 from datamodules.errors import DataError
 from datamodules.loader import EpochSampler, ResumableLoader
+
+
+def _pick(data: ImageBatch, index: Tensor) -> ImageBatch:
+    """One batch; a function of the module, so that spawned workers can receive it."""
+    # index_select copies whole images; data.image[index] would go byte by byte, nine times slower.
+    return ImageBatch(data.image.index_select(0, index), data.label.index_select(0, index))
 
 
 class InMemoryDataModule(LightningDataModule):
@@ -72,12 +79,16 @@ class InMemoryDataModule(LightningDataModule):
             images (N, C, H, W) uint8 of any size, and labels (N,) int64.
         """
 
+    def held_out(self, training_images: int) -> int:
+        """How many of the training images are for validation."""
+        return round(training_images * self.val_fraction)
+
     def setup(self, stage: str | None = None) -> None:
         """Reads what `stage` needs ("fit", "validate", "test", "predict"; None is all) and splits it."""
         if stage in ("fit", "validate", None) and "train" not in self._splits:
             images, labels = self._load_resized(train=True)
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed))
-            held_out = round(len(images) * self.val_fraction)
+            held_out = self.held_out(len(images))
             val, train = order[:held_out].sort().values, order[held_out:].sort().values
             self._splits["val"] = ImageBatch(images[val], labels[val])
             self._splits["train"] = ImageBatch(images[train], labels[train])
@@ -102,9 +113,7 @@ class InMemoryDataModule(LightningDataModule):
         sampler = EpochSampler(
             len(data.image), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size
         )
-        return ResumableLoader(
-            lambda index: ImageBatch(data.image[index], data.label[index]), sampler, self.num_workers
-        )
+        return ResumableLoader(partial(_pick, data), sampler, self.num_workers)
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches of the training split; the incomplete last one is dropped."""

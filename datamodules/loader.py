@@ -45,9 +45,10 @@ class EpochSampler:
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shuffle:
-            yield from torch.arange(self.rank, self.length, self.world_size).split(self.batch_size)
+            own = torch.arange(self.length)[self.rank :: self.world_size]
+            yield from own.split(self.batch_size) if len(own) else ()
             return
-        # One 64-bit seed for each (seed, epoch); neighbouring pairs must not share one.
+        # Another seed for each (seed, epoch); neighbouring pairs must not share one.
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
         order = torch.randperm(self.length, generator=generator)
         step = self.batch_size * self.world_size

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 
@@ -80,11 +81,18 @@ class MNISTDataModule(InMemoryDataModule):
 
     def prepare_data(self) -> None:
         """Downloads what is missing or damaged, where `download` allows it; torchvision verifies the checksums."""
-        if not self.download or all(self._is_there(n) for names in SPLIT_FILES.values() for n in names):
+        names = [name for split in SPLIT_FILES.values() for name in split]
+        if not self.download or all(self._is_there(name) for name in names):
             return
         try:
+            for name in names:
+                archive = self.raw_folder / f"{name}.gz"
+                if archive.is_file() and not self._is_intact(archive):
+                    # torchvision takes what was unpacked from a damaged archive for whole.
+                    archive.unlink()
+                    archive.with_suffix("").unlink(missing_ok=True)
             self.dataset_class(str(self.data_dir), download=True)
-        except (URLError, RuntimeError, OSError) as error:
+        except (URLError, HTTPException, RuntimeError, OSError) as error:
             raise DataError(
                 f"{self.dataset_class.__name__}: the download into {self.raw_folder} failed "
                 f"({' '.join(str(error).split())}); expected a working network, or the four original files there."
@@ -117,7 +125,7 @@ class MNISTDataModule(InMemoryDataModule):
                 )
             try:
                 return read(str(path))
-            except (AssertionError, IndexError, KeyError, TypeError, ValueError) as error:
+            except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise DataError(f"{path} is damaged; expected an idx file as published.") from error
 
 

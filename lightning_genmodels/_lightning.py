@@ -24,7 +24,8 @@ def keep_metrics(logger: CSVLogger, before_step: int) -> None:
 
     Args:
         logger: on the folder of the earlier run, not yet used.
-        before_step: rows from this step on were logged after the checkpoint and will be logged again.
+        before_step: rows from this step on were logged after the checkpoint and will be logged again; 0 for a new
+            run, in whose folder another logger may already have put something.
     """
     path = Path(logger.log_dir, "metrics.csv")
     rows = []

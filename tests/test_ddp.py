@@ -13,8 +13,11 @@ def weights(folder, name):
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path, options):
     arguments = ("fit", "--model", "toy.LatentsFromImages", "--data", "DigitsDataModule", "--trainer.max_steps", 12,
                  "--model.penalty_interval", 2, "--model.latent_dim", 8, *options, *QUIET)  # fmt: skip
-    for name, more in (("one", ("--data.batch_size", 32, "--trainer.devices", 1)),
-                       ("two", ("--data.batch_size", 16, "--trainer.devices", 2, "--trainer.strategy", "ddp"))):  # fmt: skip
+    sides = {
+        "one": ("--data.batch_size", 32, "--trainer.devices", 1),
+        "two": ("--data.batch_size", 16, "--trainer.devices", 2, "--trainer.strategy", "ddp"),
+    }
+    for name, more in sides.items():
         (tmp_path / name).mkdir()
         done = process(*arguments, *more, cwd=tmp_path / name)
         assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """The checkpoint to resume from."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class LastCheckpoint(Checkpoint):
         self.path = str(path)
         self.every_n_steps = every_n_steps
         self.last_model_path = ""
+        self._saved_step = -1
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -36,7 +38,7 @@ class LastCheckpoint(Checkpoint):
         """Lightning's hook."""
         step = trainer.global_step
         # The end is caught here: a checkpoint from on_train_end is, under max_steps, not resumed exactly.
-        ends = trainer.should_stop or step == trainer.max_steps
+        ends = trainer.should_stop or (trainer.max_steps != -1 and step >= trainer.max_steps)
         ends |= trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
         if ends or (self.every_n_steps is not None and step % self.every_n_steps == 0):
             self._save(trainer)
@@ -46,6 +48,16 @@ class LastCheckpoint(Checkpoint):
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._save(trainer)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook: for a training that another callback stopped at the end of an epoch."""
+        if self._saved_step != trainer.global_step:
+            self._save(trainer)
+
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.path, weights_only=False)  # False: everything
+        # By way of a neighbour: Lightning's own temporary file may lie on another disk, from which no move is atomic.
+        partial = f"{self.path}.part"
+        trainer.save_checkpoint(partial, weights_only=False)  # False: everything
+        if trainer.is_global_zero:
+            os.replace(partial, self.path)
         self.last_model_path = self.path
+        self._saved_step = trainer.global_step

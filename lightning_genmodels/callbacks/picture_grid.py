@@ -52,7 +52,7 @@ class PictureGrid(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Lightning's hook: keeps the first images, for `reconstruct`."""
-        if batch_idx == 0 and hasattr(pl_module, "reconstruct"):
+        if batch_idx == dataloader_idx == 0 and hasattr(pl_module, "reconstruct"):
             self._images = batch[0][: self.count]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

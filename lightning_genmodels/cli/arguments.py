@@ -77,6 +77,9 @@ def expand(argv: list[str]) -> Arguments:
         configs, name = [resolve_config(DEFAULT_CONFIG)], DEFAULT_CONFIG
     elif command != "fit" and not mentions(others, "help"):
         raise GenmodelsError(f"{command}: expected --ckpt_path FILE, the checkpoint to {command} with.")
+    words = " ".join(others).replace("=", " ")
+    if "--trainer.logger TensorBoardLogger" in words and "--trainer.logger.save_dir" not in words:
+        others += ["--trainer.logger.save_dir", "."]  # it has no default; the run's folder takes its place
     argv = [command, *(part for config in configs for part in ("--config", config)), *others]
     if checkpoint is not None:
         argv += ["--ckpt_path", str(checkpoint)]

@@ -43,9 +43,12 @@ def shorten(message: str) -> str:
         return f"{word}: no such option{_suggest(word if group not in TOP_LEVEL else '', known)}."
     if unknown := re.search(r"does not accept (?:nested )?(?:option|key) '([^']+)'", message):
         return f"{unknown[1]}: no such option in the configuration{_suggest(unknown[1].split('.')[0], TOP_LEVEL)}."
-    if missing := re.search(r"(?:required: |(?:Key|Option) [\"'])(?:\w+\.)?(\w+)(?:[\"'] is required|$)", message):
-        names = ", ".join(CLASSES.get(missing[1], {}))
-        return f"--{missing[1]} is missing; expected {'one of ' + names if names else 'a value'}."
+    if missing := re.search(
+        r"required: (?:\w+\.)?(\w+)$|(?:Key|Option) [\"'](?:\w+\.)?(\w+)[\"'] is required", message, re.M
+    ):
+        name = missing[1] or missing[2]
+        names = ", ".join(CLASSES.get(name, {}))
+        return f"--{'.'.join([*keys[:1], name])} is missing; expected {'one of ' + names if names else 'a value'}."
     if keys:
         return f"{option} is {_value(message)}; expected {_expected(message, keys[0])}."
     return " ".join(message.split()).rstrip(".") + "."

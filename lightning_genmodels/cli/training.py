@@ -2,6 +2,7 @@
 
 import sys
 import uuid
+import warnings
 from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any, NoReturn
@@ -91,14 +92,16 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             options.weights_only = True  # Lightning would otherwise unpickle code from a checkpoint
         if options.data.init_args.get("seed") == 0:
             options.data.init_args.seed = options.seed_everything
-        self.run = self.arguments.run or new_run(self.arguments.name or default_name(options))
         if self.subcommand == "fit":
+            self.run = self.arguments.run or new_run(self.arguments.name or default_name(options))
             options.trainer.default_root_dir = str(self.run)
             for logger in as_list(options.trainer.logger):
                 if isinstance(logger, Namespace):
                     place_logger(logger, self.run)
         else:
-            # An evaluation leaves the run's files as they are.
+            # An evaluation leaves the run's files as they are; predictions lie in the run, else by the checkpoint.
+            assert self.arguments.checkpoint is not None
+            self.run = self.arguments.run or self.arguments.checkpoint.parent
             self.save_config_callback = None
             if "--trainer.logger" not in " ".join(self.arguments.argv):
                 options.trainer.logger = False
@@ -112,6 +115,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             self._check_image_shape(given)
         except BaseException:
             discard_if_empty(self.run)  # a run that did not start leaves no number behind
+            if isinstance(self._failure, MisconfigurationException):  # from a constructor of Lightning's
+                raise GenmodelsError(" ".join(str(self._failure).split())) from self._failure
             if self._failure is not None:
                 raise self._failure from None
             raise
@@ -151,9 +156,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         if chosen == [False]:
             return False
         csv = CSVLogger(self.run.parent.parent, self.run.parent.name, self.run.name, flush_logs_every_n_steps=1)
-        if self.arguments.run is not None and is_first_process():
-            assert self.arguments.checkpoint is not None
-            keep_metrics(csv, before_step=read_checkpoint(self.arguments.checkpoint)["global_step"])
+        if is_first_process():
+            resumed = self.arguments.checkpoint if self.arguments.run is not None else None
+            keep_metrics(csv, before_step=read_checkpoint(resumed)["global_step"] if resumed else 0)
         return [csv, *(logger for logger in chosen if isinstance(logger, Logger))]
 
     def _fit_callbacks(self) -> list[Callback]:
@@ -179,7 +184,12 @@ class GenmodelsCLI(CheckpointNeutralCLI):
     def fit(self, model: LightningModule, **kwargs: Any) -> None:
         """LightningCLI's hook: runs the training and says how it ended."""
         try:
-            self.trainer.fit(model, **kwargs)
+            with warnings.catch_warnings():
+                if self.arguments.run is not None:
+                    # A resumed run's folder is in use, and its best checkpoint waits for the next validation.
+                    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+                    warnings.filterwarnings("ignore", message=".*could not find the monitored key")
+                self.trainer.fit(model, **kwargs)
         except SystemExit:  # what Lightning makes of Ctrl-C
             say(f"Interrupted at step {self.trainer.global_step}; {name_last_good(self.trainer)}.")
             say(f"Go on with: genmodels fit --resume {self.run}")

@@ -84,7 +84,7 @@ class Autoencoder(LightningModule):
             raise GenmodelsError(
                 f"Autoencoder: latent_dim is {latent_dim} and hidden_sizes {sizes}; expected 1 or more each."
             )
-        if learning_rate <= 0:
+        if not learning_rate > 0:  # written so that NaN fails
             raise GenmodelsError(f"Autoencoder: learning_rate is {learning_rate}; expected above 0.")
         if reconstruction_loss == "bce" and output_activation != "sigmoid":
             raise GenmodelsError(

@@ -209,17 +209,26 @@ class AdversarialModel(LightningModule):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Lightning's hook. Outside autocast, which would differentiate a penalty's float32 graph in half precision."""
+        if not torch.is_autocast_enabled(self.device.type):
+            loss.backward(*args, **kwargs)
+            return
         with torch.autocast(self.device.type, enabled=False):
             loss.backward(*args, **kwargs)
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
+    def _averaging(self) -> Callable[[], None]:
+        """The update of the average; it collects the tensors once, which takes longer than the update itself."""
         if self.generator_ema is None:
-            return
-        average = get_ema_multi_avg_fn(self.ema_decay)
-        average(list(self.generator_ema.parameters()), list(self.generator.parameters()), 0)
-        for kept, current in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
-            kept.copy_(current)
+            return lambda: None
+        average, current = list(self.generator_ema.parameters()), list(self.generator.parameters())
+        buffers = list(zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True))
+        lerp = get_ema_multi_avg_fn(self.ema_decay)
+
+        def update() -> None:
+            lerp(average, current, 0)
+            for kept, value in buffers:
+                kept.copy_(value)
+
+        return update
 
     def _log_terms(self) -> None:
         if row_is_due(self):
@@ -268,6 +277,7 @@ class AdversarialModel(LightningModule):
 
     def on_fit_start(self) -> None:
         """Lightning's hook: fixes the seed of the draws and the end of the schedule."""
+        self._update_average = self._averaging()
         if self._noise_seed is None:
             self._noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
         if self.schedule == "linear":

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.utils import make_grid
 
 Picture = NDArray[np.uint8]
@@ -35,6 +36,8 @@ def image_grid(images: Tensor, columns: int | None = None, smallest: int = 32, m
     enlarged = to_uint8(images).repeat_interleave(scale, -2).repeat_interleave(scale, -1)
     columns = columns or math.ceil(math.sqrt(len(images)))
     grid: Any = make_grid(enlarged, nrow=columns, padding=margin, pad_value=128)
+    if len(images) == 1:  # make_grid leaves a single image without a margin
+        grid = pad(grid, [margin] * 4, value=128)
     return np.ascontiguousarray(grid.permute(1, 2, 0).numpy())
 
 

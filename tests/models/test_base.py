@@ -103,7 +103,7 @@ def test_each_networks_step_leaves_the_other_untouched(discriminator_steps, gene
         def _optimize(self, optimizer, *args, **kwargs):
             moved = network_of(self, optimizer.optimizer)
             other = self.discriminator if moved == "generator" else self.generator
-            others = [o for o in self.trainer.optimizers if network_of(self, o) != moved][0]
+            others = next(o for o in self.trainer.optimizers if network_of(self, o) != moved)
             before = copy.deepcopy((list(other.parameters()), gradients(other), others.state_dict()["state"]))
             own = [p.detach().clone() for p in getattr(self, moved).parameters()]
             super()._optimize(optimizer, *args, **kwargs)
@@ -187,7 +187,7 @@ def test_linear_schedule_holds_then_falls_to_zero_and_resumes(tmp_path):
 
     total = 2 * BATCHES
     expected = [0.1 * min(1, (1 - step / total) / 0.75) for step in range(total)]
-    trainer, found = rates()
+    _, found = rates()
     assert found == pytest.approx(expected, abs=1e-9)
 
     class StopAt9(Callback):
@@ -326,7 +326,7 @@ def test_a_checkpoint_with_broken_weights_is_not_called_good(tmp_path):
 
     torch.manual_seed(0)
     last = LastCheckpoint(tmp_path / "last.ckpt", every_n_steps=5)
-    with pytest.raises(GenmodelsError, match="diverged.*; no checkpoint had been written"):
+    with pytest.raises(GenmodelsError, match=r"diverged.*; no checkpoint had been written"):
         fit(Diverging(), callbacks=[last], enable_checkpointing=True)
 
 

@@ -1,0 +1,62 @@
+import csv
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
+
+from lightning_genmodels.cli import main
+
+FIT = [
+    *("fit", "--config", "gan_digits", "--trainer.logger", "TensorBoardLogger"),
+    *("--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "1", "--trainer.limit_train_batches", "6"),
+    *("--trainer.log_every_n_steps", "3", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tensorboard")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main([*FIT, "--trainer.logger.save_dir", "."]) == 0
+    return folder / "runs" / "gan_digits" / "0"
+
+
+@pytest.fixture(scope="module")
+def events(run):
+    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={IMAGES: 0, SCALARS: 0})  # 0: all of them
+    return accumulator.Reload()
+
+
+def test_the_grid_is_pixel_equal_to_the_png_at_the_same_step(run, events):
+    pictures = events.Images("samples")
+    assert [p.step for p in pictures] == [5, 11]
+    assert len(list((run / "pictures").iterdir())) == 2
+    for picture in pictures:
+        logged = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+        saved = np.asarray(Image.open(run / "pictures" / f"samples-{picture.step:08d}.png"))
+        np.testing.assert_array_equal(logged, saved)
+        assert saved.std() > 0
+
+
+def test_the_grid_stands_at_the_step_of_the_validation_scalars(events):
+    assert [e.step for e in events.Images("samples")] == [e.step for e in events.Scalars("val/coverage")]
+
+
+def test_the_scalars_are_those_of_metrics_csv(run, events):
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for key in ("train/discriminator", "train/generator", "val/coverage"):
+        expected = [(int(row["step"]), float(row[key])) for row in rows if row[key]]
+        assert [(event.step, np.float32(event.value)) for event in events.Scalars(key)] == [
+            (step, np.float32(value)) for step, value in expected
+        ]
+        assert len(expected) >= 2
+
+
+def test_the_logger_can_be_chosen_without_a_folder_and_writes_into_the_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
+    assert list((tmp_path / "runs" / "gan_digits" / "0" / "tensorboard").glob("events.out.tfevents.*"))

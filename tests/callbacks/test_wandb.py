@@ -1,0 +1,187 @@
+import csv
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import wandb
+import yaml
+from PIL import Image
+from wandb.proto.wandb_internal_pb2 import Record
+
+from lightning_genmodels.cli import main
+
+MODEL = {"learning_rate": 2e-3, "ema_decay": 0.5, "betas": [0.0, 0.99]}  # learns at once, so that scores are not all 0
+FIT = [
+    *("fit", "--config", "gan_digits", "--trainer.logger", "WandbLogger", "--trainer.logger.project", "test"),
+    *("--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "1", "--trainer.limit_train_batches", "10"),
+    *("--trainer.log_every_n_steps", "5", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+    *(f"--model.init_args.{name}={value}" for name, value in MODEL.items()),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two epochs, and a third after `--resume`."""
+    folder = tmp_path_factory.mktemp("wandb_run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_SILENT", "true")
+        for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR"):
+            patch.setenv(f"WANDB_{name}", str(folder))
+        path = folder / "runs" / "gan_digits" / "0"
+        try:
+            assert main(FIT) == 0
+            (path / "config.yaml").rename(folder / "first_config.yaml")
+            (path / "config.yaml").write_text((folder / "first_config.yaml").read_text())
+            wandb.finish()  # as the end of the process would
+            assert main(["fit", "--resume", str(path.relative_to(folder)), "--trainer.max_epochs", "3"]) == 0
+        finally:
+            wandb.finish()
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_files(run):
+    """The run files of the first fit and of the resumed one."""
+    return sorted(run.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_ctime)
+
+
+@pytest.fixture(scope="module")
+def history(run_files):
+    """The rows of both run files: dicts as they were given to W&B."""
+    return [{**row, "file": path} for path in run_files for row in read_history(path)]
+
+
+def read_records(path):
+    """The records of a run file: LevelDB's log format, in blocks of 32 KiB, around W&B's protobuf."""
+    data = path.read_bytes()
+    assert data[:4] == b":W&B"
+    position, record = 7, b""
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:  # too short for a header: padding
+            position += left
+            continue
+        length, kind = struct.unpack_from("<HB", data, position + 4)  # behind the checksum
+        record += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # the whole record, or its last part
+            yield Record.FromString(record)
+            record = b""
+
+
+def read_items(items):
+    """Key and JSON value, keys nested in one or the other way, as a dict."""
+    found = {}
+    for item in items:
+        *parents, key = [*item.nested_key] or [item.key]
+        place = found
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = json.loads(item.value_json)
+    return found
+
+
+def read_history(path):
+    return [read_items(r.history.item) for r in read_records(path) if r.WhichOneof("record_type") == "history"]
+
+
+def read_csv(run):
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {(int(row["step"]), k): float(v) for row in rows for k, v in row.items() if "/" in k and v}
+
+
+def test_the_scalars_are_those_of_metrics_csv_at_the_same_steps(run, history):
+    logged = {
+        (row["trainer/global_step"], key): value
+        for row in history
+        for key, value in row.items()
+        if key.startswith(("train/", "val/"))
+    }
+    for key in ("train/discriminator", "train/generator", "val/coverage"):
+        assert {step for step, k in logged if k == key} >= {9, 19, 29}
+    assert any(value > 0 for (_, key), value in logged.items() if key == "val/coverage")
+    assert logged == read_csv(run)
+
+
+def test_the_configuration_holds_the_models_hyperparameters(run_files):
+    for path in run_files:
+        updates = [read_items(r.config.update) for r in read_records(path) if r.WhichOneof("record_type") == "config"]
+        config = {name: value for update in updates for name, value in update.items()}
+        expected = {**MODEL, "image_shape": [1, 8, 8], "network": "mlp", "latent_dim": 64}
+        assert {name: config.get(name) for name in expected} == expected
+
+
+def test_the_pictures_are_pixel_equal_to_the_png_files_at_the_step_of_their_names(run, history):
+    rows = [row for row in history if "samples" in row]
+    saved = {int(re.search(r"\d+", path.stem)[0]): path for path in run.glob("pictures/samples-*.png")}
+    assert [row["trainer/global_step"] for row in rows] == sorted(saved) == [9, 19, 29]
+    pictures = []
+    for row in rows:
+        (name,) = row["samples"]["filenames"]
+        logged = np.asarray(Image.open(row["file"].parent / "files" / name))
+        np.testing.assert_array_equal(logged, np.asarray(Image.open(saved[row["trainer/global_step"]])))
+        pictures.append(logged.tobytes())
+    assert len(set(pictures)) == 3  # the same latents, a generator that learns
+
+
+def test_the_pictures_stand_at_the_step_of_the_validation_scalars(history):
+    steps = {key: [row["trainer/global_step"] for row in history if key in row] for key in ("samples", "val/coverage")}
+    assert steps["samples"] == steps["val/coverage"]
+
+
+def test_every_metric_is_plotted_over_the_trainers_step(run_files):
+    metrics = [r.metric for r in read_records(run_files[0]) if r.WhichOneof("record_type") == "metric"]
+    assert {m.glob_name: m.step_metric for m in metrics}.get("*") == "trainer/global_step"
+
+
+def test_a_resumed_run_goes_on_under_the_same_id(run, run_files):
+    config_id = yaml.safe_load((run / "config.yaml").read_text())["trainer"]["logger"]["init_args"]["id"]
+    first_config = yaml.safe_load((run.parents[2] / "first_config.yaml").read_text())
+    ids = [r.run.run_id for path in run_files for r in read_records(path) if r.WhichOneof("record_type") == "run"]
+    assert len(run_files) == 2
+    assert first_config["trainer"]["logger"]["init_args"]["id"] == config_id
+    assert ids == [config_id, config_id]
+    steps = [[row["trainer/global_step"] for row in read_history(path)] for path in run_files]
+    assert steps[0][0] < max(steps[0]) < min(steps[1])
+
+
+FIT_WITHOUT_LOGGER = """
+import json, sys
+import lightning_genmodels, datamodules
+after_import = sorted(sys.modules)
+from lightning_genmodels.cli import main
+status = main(["fit", "--config", "gan_digits", "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1",
+               "--trainer.limit_train_batches", "2", "--trainer.accelerator", "cpu",
+               "--trainer.enable_progress_bar", "false"])
+json.dump([status, after_import, sorted(sys.modules)], open("modules.json", "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    """What a fresh process has imported after `import lightning_genmodels, datamodules`, and after a plain fit."""
+    folder = tmp_path_factory.mktemp("imports")
+    subprocess.run([sys.executable, "-c", FIT_WITHOUT_LOGGER], cwd=folder, check=True, capture_output=True)
+    status, after_import, after_fit = json.loads((folder / "modules.json").read_text())
+    assert status == 0
+    assert os.listdir(folder / "runs" / "gan_digits") == ["0"]
+    return {"import": after_import, "fit": after_fit}
+
+
+@pytest.mark.parametrize("package", ["wandb", "sklearn", "matplotlib", "gradio", "tensorboard"])
+def test_importing_the_packages_does_not_import(modules, package):
+    assert package not in modules["import"]
+
+
+@pytest.mark.parametrize("package", ["wandb", "matplotlib", "tensorboard"])
+def test_a_fit_with_the_plain_logger_does_not_import(modules, package):
+    assert package not in modules["fit"]
+    assert "sklearn" in modules["fit"]  # the digits come from it: the list is of a fit that ran

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from command import fit, genmodels
+from PIL import Image
+
+from lightning_genmodels import __version__
+from lightning_genmodels.cli.main import COMMANDS
+from lightning_genmodels.configs import packaged_configs
+
+CHECKPOINT = "runs/gan_digits/0/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def trained(in_tmp):
+    fit("--trainer.max_steps", 2)
+
+
+def test_help_lists_every_command(capsys):
+    for word in ("--help", "-h", "help"):
+        assert genmodels(word) == 0
+        told = capsys.readouterr().out
+        assert all(f"  {name} " in told for name in COMMANDS)
+    assert genmodels() == 0
+
+
+def test_version(capsys):
+    assert genmodels("--version") == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [("train", "genmodels fit"), ("generate", "genmodels sample"), ("fti", "genmodels fit"), ("evaluate", "validate"),
+     ("smaple", "genmodels sample"), ("xyzzy", "expected one of fit, validate")],
+)  # fmt: skip
+def test_another_word_suggests_the_right_one(capsys, word, advice):
+    assert genmodels(word) == 2
+    assert advice in capsys.readouterr().err
+
+
+def test_configs_prints_a_row_for_every_packaged_one(capsys):
+    assert genmodels("configs") == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["config", "model", "data", "score", "budget", "machine"]
+    assert [row.split()[0] for row in rows] == list(packaged_configs())
+
+
+def test_sample_draws_the_count_asked_for_and_the_seed_decides(trained, capsys):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert genmodels("sample", "--checkpoint", CHECKPOINT, "--count", 9, "--output", f"out/{name}.png",
+                         "--seed", seed) == 0  # fmt: skip
+    a, b, c = (np.asarray(Image.open(f"out/{name}.png")) for name in "abc")
+    assert a.shape == (3 * 34 + 2, 3 * 34 + 2, 3)  # 8 pixels, enlarged four times, two between
+    assert (a == b).all()
+    assert (a != c).any()
+    assert "9 samples: out/a.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--output", "a.png"), "sample: the following arguments are required: --checkpoint"),
+        (("--checkpoint", CHECKPOINT), "sample: the following arguments are required: --output"),
+        (
+            ("--checkpoint", CHECKPOINT, "--output", "a.bmp"),
+            "--output is a.bmp; expected a file name that ends in .png",
+        ),
+        (("--checkpoint", CHECKPOINT, "--output", "a.png", "--count", "0"), "--count is 0; expected 1 or more"),
+        (("--checkpoint", CHECKPOINT, "--output", "a.png", "--count", "x"), "--count: invalid int value: 'x'"),
+        (("--checkpoint", "none.ckpt", "--output", "a.png"), "checkpoint none.ckpt does not exist"),
+        (("--checkpoint", CHECKPOINT, "--output", "a.png", "--device", "gpu9"), "--device gpu9 cannot be used"),
+        (("--checkpoint", CHECKPOINT, "--output", CHECKPOINT + "/a.png"), "cannot be written"),
+        (("--checkpoint", CHECKPOINT, "--output", "a.png", "--colour", "red"), "unrecognized arguments: --colour red"),
+    ],
+)
+def test_sample_names_what_is_wrong(trained, capsys, arguments, expected):
+    assert genmodels("sample", *arguments) == 2
+    captured = capsys.readouterr().err.strip()
+    assert expected in captured
+    assert "\n" not in captured
+
+
+def test_sample_of_a_model_that_draws_none_is_an_error(in_tmp, capsys):
+    fit("--model", "Autoencoder", "--data", "DigitsDataModule", "--trainer.max_steps", 1)
+    path = "runs/autoencoder_digits/0/checkpoints/last.ckpt"
+    assert genmodels("sample", "--checkpoint", path, "--output", "a.png") == 2
+    assert "holds a Autoencoder, which draws no samples" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cpu_seed_gives_the_same_latents_on_a_gpu(trained):
+    for device in ("cpu", "cuda"):
+        assert genmodels("sample", "--checkpoint", CHECKPOINT, "--output", f"{device}.png", "--device", device) == 0
+    a, b = (np.asarray(Image.open(f"{d}.png")).astype(int) for d in ("cpu", "cuda"))
+    assert abs(a - b).max() <= 2

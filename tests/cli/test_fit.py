@@ -1,0 +1,209 @@
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from command import QUIET, fit, genmodels, process
+
+from datamodules import DigitsDataModule
+from lightning_genmodels import GAN, GenmodelsError, load_model
+from lightning_genmodels.callbacks import LastCheckpoint
+
+SHORT = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 3, "--trainer.check_val_every_n_epoch", 1)
+RUN = Path("runs/gan_digits/0")
+
+
+def config(run=RUN):
+    return yaml.safe_load((run / "config.yaml").read_text())
+
+
+def error_of(capsys, *arguments):
+    assert genmodels(*arguments) == 2
+    captured = capsys.readouterr().err.strip().splitlines()
+    assert len(captured) == 1, captured
+    return captured[0]
+
+
+def test_fit_alone_means_the_packaged_gan_on_digits_with_other_options_kept(in_tmp, capsys):
+    fit(*SHORT, "--model.adversarial_loss", "least_squares")
+    found = config()
+    assert found["model"]["class_path"].endswith("GAN")
+    assert found["data"]["class_path"].endswith("DigitsDataModule")
+    assert found["model"]["init_args"]["adversarial_loss"] == "least_squares"
+    told = capsys.readouterr().out
+    for path in (RUN / "checkpoints/best.ckpt", RUN / "checkpoints/last.ckpt", RUN / "pictures/samples-00000002.png"):
+        assert path.is_file()
+        assert str(path) in told
+
+
+def test_runs_are_numbered_and_named_after_the_config(in_tmp):
+    Path("mine.yaml").write_text("model: GAN\ndata: DigitsDataModule\n")
+    fit(*SHORT, "--config", "mine.yaml")
+    fit(*SHORT, "--config", "mine.yaml")
+    fit(*SHORT, "--model", "Autoencoder", "--data", "DigitsDataModule")
+    assert sorted(str(p) for p in Path("runs").glob("*/*")) == [
+        "runs/autoencoder_digits/0",
+        "runs/mine/0",
+        "runs/mine/1",
+    ]
+
+
+def test_an_existing_path_wins_over_a_packaged_name(in_tmp):
+    Path("gan_digits").write_text(
+        "model:\n  class_path: GAN\n  init_args:\n    latent_dim: 5\ndata: DigitsDataModule\n"
+    )
+    fit(*SHORT, "--config", "gan_digits")
+    assert config()["model"]["init_args"]["latent_dim"] == 5
+
+
+def test_the_seed_reaches_the_data_and_an_explicit_one_wins(in_tmp):
+    fit(*SHORT, "--seed_everything", 3)
+    fit(*SHORT, "--seed_everything", 3, "--data.seed", 4)
+    fit(*SHORT)
+    assert [config(RUN.parent / str(n))["data"]["init_args"]["seed"] for n in range(3)] == [3, 4, 0]
+    weights = [load_model(RUN.parent / str(n) / "checkpoints/last.ckpt").state_dict() for n in range(3)]
+    assert not torch.equal(weights[0]["generator.layers.0.weight"], weights[2]["generator.layers.0.weight"])
+
+
+def test_the_models_image_shape_comes_from_the_data(in_tmp):
+    fit(*SHORT, "--data.image_size", 16)
+    assert load_model(RUN / "checkpoints/last.ckpt").image_shape == (1, 16, 16)
+
+
+def test_an_image_shape_that_contradicts_the_data_is_an_error_and_leaves_no_run(in_tmp, capsys):
+    message = error_of(capsys, "fit", "--model.image_shape", "[1,28,28]")
+    assert "image_shape is (1, 28, 28) for the model, but DigitsDataModule gives images of (1, 8, 8)" in message
+    assert not RUN.exists()
+
+
+def test_resume_continues_in_the_same_folder_and_the_options_of_the_line_win(in_tmp):
+    fit(*SHORT, "--trainer.log_every_n_steps", 1)
+    fit("--resume", RUN, "--trainer.max_epochs", 2)
+    assert [p.name for p in RUN.parent.iterdir()] == ["0"]
+    rows = list(csv.DictReader((RUN / "metrics.csv").open()))
+    assert [r["step"] for r in rows if r["train/generator"]] == list("012345")
+    assert config()["trainer"]["max_epochs"] == 2
+    assert torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--resume", "runs/none/0"), "--resume runs/none/0: there is no runs/none/0/config.yaml"),
+        (("--ckpt_path", "last"), "--ckpt_path last: expected a file; to go on with a run, use --resume RUN"),
+        (("--ckpt_path", "none.ckpt"), "checkpoint none.ckpt does not exist"),
+        (("--config", "nothing"), "--config nothing: neither a file nor a packaged configuration; expected a path or"),
+        (("--init_from", "none.ckpt"), "checkpoint none.ckpt does not exist"),
+        (("--trainer.strategy", "abacus"), "invalid strategy name: `strategy='abacus'`"),
+        (("--trainer.max_epochs", "many"), "--trainer.max_epochs is many; expected a whole number"),
+        (("--model.penalty_interval", "0"), "GAN: penalty_interval is 0; expected 1 or more"),
+        (("--model.network", "dcgan"), "network is 'dcgan' and the images are 8x8 pixels; expected a square of 16, 28"),
+        (("--data.image_size", "9"), "DigitsDataModule: image_size is 9; expected 8, 16, 28 or 32"),
+        (("--model.adversarial_loss", "hing"), "--model.adversarial_loss is hing; expected minimax or non_saturating"),
+        (("--data", "MNISTDataModule", "--model", "GAN", "--data.download", "false"), "MNIST/raw/train-images"),
+        (("--data.batch_size", "5000"), "batch_size is 5000 on 1 process(es), but the training split has 1258 images"),
+        (("--checkpoint.every_n_steps", "0"), "every_n_steps is 0; expected 1 or more"),
+        (("--model.learning_rate", "1e30"), "training diverged: the loss train/"),
+    ],
+)
+def test_a_fault_of_the_input_is_one_sentence_and_status_2(in_tmp, capsys, arguments, expected):
+    assert expected in error_of(capsys, "fit", *arguments, *QUIET)
+
+
+def test_resume_without_a_last_checkpoint_is_an_error_and_not_a_fresh_start(in_tmp, capsys):
+    fit(*SHORT)
+    (RUN / "checkpoints/last.ckpt").unlink()
+    message = error_of(capsys, "fit", "--resume", RUN)
+    assert f"{RUN}/checkpoints/last.ckpt does not exist; expected a run that had written a checkpoint" in message
+
+
+def test_init_from_copies_what_matches_and_says_which(in_tmp, capsys):
+    fit(*SHORT)
+    capsys.readouterr()
+    wider = ("--data.image_size", 16, "--trainer.max_steps", 0)
+    fit("--init_from", RUN / "checkpoints/last.ckpt", *wider)
+    told = capsys.readouterr().out
+    copied, left = (line for line in told.splitlines() if line.startswith(("Weights copied", "Left as they were")))
+    assert "generator.layers.0.weight" in copied
+    assert "discriminator.layers.1.weight" in left  # its width follows the image
+    assert "generator.layers.0.weight" not in left
+    fit("--init_from", RUN / "checkpoints/last.ckpt", "--trainer.max_steps", 1, "--model.learning_rate", "1e-12")
+    before, after = (load_model(RUN.parent / n / "checkpoints/last.ckpt").state_dict() for n in ("0", "2"))
+    torch.testing.assert_close(
+        before["generator.layers.0.weight"], after["generator.layers.0.weight"], atol=1e-9, rtol=0
+    )
+
+
+def test_init_from_without_any_match_is_an_error(in_tmp, capsys):
+    fit(*SHORT, "--model", "Autoencoder", "--data", "DigitsDataModule")
+    path = "runs/autoencoder_digits/0/checkpoints/last.ckpt"
+    assert f"--init_from {path}: none of its" in error_of(capsys, "fit", "--init_from", path, *QUIET)
+
+
+def test_a_checkpoint_made_in_python_works_from_the_command_line(in_tmp, capsys):
+    from toy import fit as python_fit
+
+    model = GAN(image_shape=(1, 8, 8), latent_dim=7)
+    data = DigitsDataModule()
+    data.setup()
+    loader = [data.to_float(b) for b in data.train_dataloader()]
+    python_fit(model, torch.utils.data.DataLoader(loader, batch_size=None), limit_train_batches=2,
+               callbacks=[LastCheckpoint("mine.ckpt")], enable_checkpointing=True)  # fmt: skip
+    assert "there is no config.yaml of its run beside it; expected the data" in error_of(
+        capsys, "validate", "--ckpt_path", "mine.ckpt")  # fmt: skip
+    assert genmodels("validate", "--ckpt_path", "mine.ckpt", "--data", "DigitsDataModule", *QUIET) == 0
+    assert genmodels("sample", "--checkpoint", "mine.ckpt", "--output", "grid.png") == 0
+    fit("--ckpt_path", "mine.ckpt", "--data", "DigitsDataModule", "--trainer.max_epochs", 2)
+    assert load_model("runs/gan_digits/0/checkpoints/last.ckpt").latent_dim == 7
+
+
+def test_evaluation_needs_only_the_checkpoint_and_the_line_wins(in_tmp, capsys):
+    fit(*SHORT, "--data.image_size", 16, "--model.latent_dim", 9)
+    best = RUN / "checkpoints/best.ckpt"
+    assert genmodels("validate", "--ckpt_path", best) == 0
+    assert "val/coverage" in capsys.readouterr().out
+    assert genmodels("test", "--ckpt_path", best, "--data.batch_size", 50) == 0
+    assert "test/coverage" in capsys.readouterr().out
+    message = error_of(capsys, "test", "--ckpt_path", best, "--data.image_size", 8)
+    assert "image_shape is (1, 16, 16) for the model, but DigitsDataModule gives images of (1, 8, 8)" in message
+    assert "test: expected --ckpt_path FILE" in error_of(capsys, "test")
+
+
+@pytest.mark.parametrize(("model", "bug"), [("BuggyGAN", "AttributeError"), ("BrokenGAN", "ZeroDivisionError: a bug")])
+def test_a_bug_keeps_its_traceback(tmp_path, model, bug):
+    done = process("fit", "--model", f"toy.{model}", "--data", "DigitsDataModule", *QUIET, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert bug in done.stderr
+    assert "toy.py" in done.stderr
+
+
+def test_a_users_own_class_in_the_working_directory_is_found_and_cannot_shadow_ours(tmp_path):
+    (tmp_path / "mine.py").write_text("from lightning_genmodels import GAN\n\n\nclass MyGAN(GAN):\n    pass\n")
+    (tmp_path / "torch.py").write_text("raise RuntimeError('shadowed')\n")
+    script = Path(sys.executable).parent / "genmodels"
+    command = [script, "fit", "--model", "mine.MyGAN", "--data", "DigitsDataModule", *map(str, SHORT), *QUIET]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/mygan_digits/0/checkpoints/last.ckpt").is_file()
+
+
+def test_a_foreign_datamodules_package_is_noticed(tmp_path):
+    (tmp_path / "datamodules").mkdir()
+    (tmp_path / "datamodules/__init__.py").write_text("")
+    done = process("fit", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"the package datamodules was found at {tmp_path}/datamodules; expected ours" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_checkpoint_is_one_sentence(in_tmp, capsys):
+    Path("bad.ckpt").write_bytes(b"not a checkpoint")
+    torch.save({"weights": 1}, "other.ckpt")
+    assert "bad.ckpt cannot be read as a checkpoint" in error_of(capsys, "validate", "--ckpt_path", "bad.ckpt")
+    assert "other.ckpt holds no state_dict" in error_of(capsys, "validate", "--ckpt_path", "other.ckpt")
+    with pytest.raises(GenmodelsError, match=r"nothing\.ckpt does not exist"):
+        load_model("nothing.ckpt")

@@ -1,0 +1,39 @@
+import pytest
+from command import genmodels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--model GANN", "--model is GANN; expected one of Autoencoder, GAN, or the import path of your own."),
+        ("--data Digits --model GAN", "--data is Digits; expected one of DigitsDataModule,"),
+        ("--model GAN", "--data is missing; expected one of DigitsDataModule,"),
+        ("--modle GAN", "--modle: no such option; did you mean --model"),
+        ("--model.adversarial_los x", "--model.adversarial_los: no such option; did you mean adversarial_loss"),
+        ("--model.latent_dim x", "--model.latent_dim is x; expected a whole number."),
+        ("--model.betas 1", "--model.betas is 1; expected a list."),
+        ("--data.batch_size 1.5", "--data.batch_size is 1.5; expected a whole number."),
+        ("--data.batchsize 8", "--data.batchsize: no such option; did you mean batch_size"),
+        ("--trainer.precision 17", "--trainer.precision is 17; expected 64 or 32 or 16 or transformer-engine"),
+        ("--trainer.epochs 3", "--trainer.epochs: no such option"),
+        ("--trainer.logger WandBLogger", "--trainer.logger is WandBLogger; expected the name of a class"),
+        ("--config bad.yaml", "--config bad.yaml: no valid YAML in line 2"),
+        ("--config odd.yaml", "modle.class_path: no such option in the configuration; did you mean model"),
+        ("--config wrong.yaml", "--model.netwrok: no such option; did you mean network"),
+        ("--config", "--config"),
+        ("--trainer.logger MLFlowLogger --trainer.logger.save_dir", "argument --trainer.logger"),
+        ("--trainer.callbacks Timer --trainer.callbacks.interval 3", "--trainer.callbacks.interval is 3; expected"),
+        ("--trainer.callbacks EarlyStopping", "--trainer.callbacks.monitor is missing; expected a value."),
+        ("extra", "extra: no such option."),
+    ],
+)
+def test_jsonargparses_reports_become_one_sentence(in_tmp, capsys, arguments, expected):
+    (in_tmp / "bad.yaml").write_text("model: [1\ndata: 2\n")
+    (in_tmp / "odd.yaml").write_text("modle:\n  class_path: GAN\n")
+    (in_tmp / "wrong.yaml").write_text(
+        "model:\n  class_path: GAN\n  init_args:\n    netwrok: mlp\ndata: DigitsDataModule\n"
+    )
+    assert genmodels("fit", *arguments.split()) == 2
+    captured = capsys.readouterr().err.strip().splitlines()
+    assert len(captured) == 1
+    assert captured[0].startswith(f"genmodels: {expected}")

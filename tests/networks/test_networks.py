@@ -1,0 +1,121 @@
+import pytest
+import torch
+from torch import nn
+
+from lightning_genmodels.networks.autoencoder import (
+    ConvDecoder,
+    ConvEncoder,
+    MLPDecoder,
+    MLPEncoder,
+    TiedDecoder,
+    conv_sizes,
+)
+from lightning_genmodels.networks.dcgan import STAGES, DCGANDiscriminator, DCGANGenerator
+from lightning_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
+
+every_dcgan_shape = pytest.mark.parametrize("shape", [(channels, size, size) for size in STAGES for channels in (1, 3)])
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@every_dcgan_shape
+def test_dcgan_generator_draws_images_of_the_shape_between_minus_1_and_1(shape):
+    images = DCGANGenerator(10, shape, width=8)(100 * torch.randn(3, 10))
+    assert images.shape == (3, *shape)
+    assert -1 <= images.min() < 0 < images.max() <= 1
+
+
+@every_dcgan_shape
+@pytest.mark.parametrize("n", [1, 3])
+def test_dcgan_discriminator_gives_one_logit_an_image(shape, n):
+    assert DCGANDiscriminator(shape, width=8)(torch.rand(n, *shape)).shape == (n,)
+
+
+@pytest.mark.parametrize("build", [DCGANGenerator, DCGANDiscriminator])
+def test_dcgan_weights_are_drawn_as_in_the_paper(build):
+    network = build(100, (3, 32, 32)) if build is DCGANGenerator else build((3, 32, 32))
+    gains = []
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            expected = pytest.approx(0.02, rel=5 * (2 * module.weight.numel()) ** -0.5)  # five standard errors
+            assert module.weight.std().item() == expected
+            assert module.weight.mean().item() == pytest.approx(0, abs=5 * 0.02 * module.weight.numel() ** -0.5)
+        elif isinstance(module, nn.BatchNorm2d):
+            gains.append(module.weight)
+        if getattr(module, "bias", None) is not None:
+            assert not module.bias.any()
+    assert torch.cat(gains).mean().item() == pytest.approx(1, abs=0.01)
+    assert torch.cat(gains).std().item() == pytest.approx(0.02, rel=0.3)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 5), (2, 1, 1)])
+def test_mlp_generator_draws_images_of_any_shape_between_minus_1_and_1(shape):
+    images = MLPGenerator(10, shape, hidden_sizes=(32,))(100 * torch.randn(64, 10))
+    assert images.shape == (64, *shape)
+    assert -1 <= images.min() < 0 < images.max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 5), (2, 1, 1)])
+@pytest.mark.parametrize("n", [1, 3])
+def test_mlp_discriminator_gives_one_logit_an_image(shape, n):
+    assert MLPDiscriminator(shape, hidden_sizes=(16,))(torch.rand(n, *shape)).shape == (n,)
+
+
+def test_mlp_discriminator_judges_each_image_by_itself():
+    network, images = MLPDiscriminator((1, 8, 8)), torch.rand(4, 1, 8, 8)
+    torch.testing.assert_close(network(images)[:2], network(images[:2]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 28, 20), (3, 7, 5), (1, 1, 3)])
+@pytest.mark.parametrize("sizes", [(6,), (6, 5), (6, 5, 4)])
+def test_conv_autoencoder_gives_back_any_shape(shape, sizes):
+    codes = ConvEncoder(shape, sizes, 9, "relu", "linear")(torch.rand(2, *shape))
+    assert codes.shape == (2, 9)
+    assert ConvDecoder(shape, sizes, 9, "relu")(codes).shape == (2, *shape)
+
+
+def test_conv_sizes_halve_and_round_up():
+    assert conv_sizes((1, 28, 5), 3) == [(28, 5), (14, 3), (7, 2), (4, 1)]
+
+
+@pytest.mark.parametrize("sizes", [(), (6,), (6, 5)])
+def test_mlp_autoencoder_gives_back_the_shape_through_mirrored_widths(sizes):
+    encoder, decoder = MLPEncoder((3, 4, 2), sizes, 7, "relu", "linear"), MLPDecoder((3, 4, 2), sizes, 7, "relu")
+    codes = encoder(torch.rand(2, 3, 4, 2))
+    assert codes.shape == (2, 7)
+    assert decoder(codes).shape == (2, 3, 4, 2)
+    down = [m.weight.shape for m in encoder.modules() if isinstance(m, nn.Linear)]
+    up = [m.weight.shape for m in decoder.modules() if isinstance(m, nn.Linear)]
+    assert up == [shape[::-1] for shape in reversed(down)]
+
+
+@pytest.mark.parametrize("network", [MLPEncoder, ConvEncoder])
+def test_code_has_its_own_activation(network):
+    images = torch.rand(50, 1, 4, 4)
+    codes = network((1, 4, 4), (6,), 7, "relu", "sigmoid")(images)
+    assert 0 < codes.min() < codes.max() < 1
+    assert network((1, 4, 4), (6,), 7, "relu", "linear")(images).min() < 0
+
+
+@pytest.mark.parametrize("network", [MLPDecoder, ConvDecoder])
+def test_decoder_leaves_its_output_to_the_caller(network):
+    images = network((1, 4, 4), (6,), 7, "relu")(torch.randn(50, 7))
+    assert images.min() < 0
+
+
+def test_tied_decoder_applies_the_encoders_weights_transposed():
+    encoder = MLPEncoder((1, 4, 3), (6,), 5, "tanh", "linear")
+    decoder = TiedDecoder((1, 4, 3), (6,), "tanh")
+    first, second = (m.weight for m in encoder.modules() if isinstance(m, nn.Linear))
+    hidden_bias, image_bias = (nn.init.normal_(bias) for bias in decoder.parameters())
+    codes = torch.randn(2, 5)
+    expected = torch.tanh(codes @ second + hidden_bias) @ first + image_bias
+    torch.testing.assert_close(decoder(codes, [first, second]), expected.reshape(2, 1, 4, 3), rtol=1e-5, atol=1e-6)
+
+
+def test_tied_decoder_has_biases_alone():
+    decoder = TiedDecoder((1, 4, 3), (6,), "relu")
+    assert [tuple(p.shape) for p in decoder.parameters()] == [(6,), (12,)]
