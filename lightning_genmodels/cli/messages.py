@@ -28,6 +28,8 @@ CLASSES: dict[str, dict[str, type]] = {
 TOP_LEVEL = ("config", "model", "data", "trainer", "resume", "init_from", "ckpt_path", "seed_everything",
              "checkpoint", "pictures")  # fmt: skip
 
+MISSING = r"required: (?:\w+\.)?(\w+)$|(?:Key|Option) [\"'](?:\w+\.)?(\w+)[\"'] is required"
+
 
 def shorten(message: str) -> str:
     """One sentence with the option, its value and what was expected, from a report of jsonargparse's parser."""
@@ -43,9 +45,7 @@ def shorten(message: str) -> str:
         return f"{word}: no such option{_suggest(word if group not in TOP_LEVEL else '', known)}."
     if unknown := re.search(r"does not accept (?:nested )?(?:option|key) '([^']+)'", message):
         return f"{unknown[1]}: no such option in the configuration{_suggest(unknown[1].split('.')[0], TOP_LEVEL)}."
-    if missing := re.search(
-        r"required: (?:\w+\.)?(\w+)$|(?:Key|Option) [\"'](?:\w+\.)?(\w+)[\"'] is required", message, re.M
-    ):
+    if missing := re.search(MISSING, message, re.MULTILINE):
         name = missing[1] or missing[2]
         names = ", ".join(CLASSES.get(name, {}))
         return f"--{'.'.join([*keys[:1], name])} is missing; expected {'one of ' + names if names else 'a value'}."

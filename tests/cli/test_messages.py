@@ -22,7 +22,10 @@ from command import genmodels
         ("--config wrong.yaml", "--model.netwrok: no such option; did you mean network"),
         ("--config", "--config"),
         ("--trainer.logger MLFlowLogger --trainer.logger.save_dir", "argument --trainer.logger"),
-        ("--trainer.callbacks Timer --trainer.callbacks.interval 3", "--trainer.callbacks.interval is 3; expected"),
+        (
+            "--trainer.callbacks Timer --trainer.callbacks.interval 3",
+            "Unsupported parameter value `Timer(interval=3)`. Possible choices",
+        ),
         ("--trainer.callbacks EarlyStopping", "--trainer.callbacks.monitor is missing; expected a value."),
         ("extra", "extra: no such option."),
     ],
