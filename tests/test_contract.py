@@ -105,6 +105,12 @@ def test_a_batch_out_of_range_or_shape_stops_training_with_one_sentence(model_cl
         fit(build(model_class), torch.utils.data.DataLoader([(images, torch.zeros(16))], batch_size=None))
 
 
+@pytest.mark.parametrize("model_class", MODELS)
+def test_a_divergence_is_one_sentence(model_class):
+    with pytest.raises(GenmodelsError, match=r"training diverged: the loss train/\w+ is (nan|inf) at step \d+; no check"):
+        train(build(model_class, learning_rate=1e30), 50)
+
+
 @pytest.mark.parametrize("model_class", [m for m in MODELS if hasattr(m, "sample")])
 def test_samples_are_repeatable_in_range_and_leave_the_model_as_it_was(model_class):
     model = build(model_class).train()

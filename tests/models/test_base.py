@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
 from toy import BATCH_SIZE, BATCHES, Toy, fit, toy, toy_loader
@@ -39,6 +39,7 @@ def network_of(model, optimizer):
 @pytest.mark.parametrize(("discriminator_steps", "generator_steps"), STEPS)
 def test_one_batch_is_one_global_step_for_everything_that_counts(tmp_path, discriminator_steps, generator_steps):
     recorder, bar = Recorder(), TQDMProgressBar()
+    lightnings = ModelCheckpoint(tmp_path / "every", "{step}", every_n_train_steps=5, save_top_k=-1)
     saved = []
 
     class Saves(LastCheckpoint):
@@ -50,7 +51,7 @@ def test_one_batch_is_one_global_step_for_everything_that_counts(tmp_path, discr
         toy(discriminator_steps=discriminator_steps, generator_steps=generator_steps),
         max_epochs=-1,
         max_steps=18,
-        callbacks=[recorder, bar, Saves(tmp_path / "last.ckpt", every_n_steps=4)],
+        callbacks=[recorder, bar, Saves(tmp_path / "last.ckpt", every_n_steps=4), lightnings],
         enable_progress_bar=True,
         enable_checkpointing=True,
         logger=CSVLogger(tmp_path, "", "", flush_logs_every_n_steps=1),
@@ -66,6 +67,7 @@ def test_one_batch_is_one_global_step_for_everything_that_counts(tmp_path, discr
     }
     assert recorder.validated == [6, 12, 18]
     assert saved == [4, 6, 8, 12, 12, 16, 18, 18]  # every fourth batch, after each validation, and the last batch
+    assert sorted(p.name for p in (tmp_path / "every").iterdir()) == ["step=10.ckpt", "step=15.ckpt", "step=5.ckpt"]
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [int(r["step"]) for r in rows if r["train/discriminator"]] == [2, 5, 8, 11, 14, 17]
     assert [int(r["step"]) for r in rows if r["val/score"]] == [5, 11, 17]
