@@ -107,7 +107,9 @@ def test_a_batch_out_of_range_or_shape_stops_training_with_one_sentence(model_cl
 
 @pytest.mark.parametrize("model_class", MODELS)
 def test_a_divergence_is_one_sentence(model_class):
-    with pytest.raises(GenmodelsError, match=r"training diverged: the loss train/\w+ is (nan|inf) at step \d+; no check"):
+    with pytest.raises(
+        GenmodelsError, match=r"training diverged: the loss train/\w+ is (nan|inf) at step \d+; no check"
+    ):
         train(build(model_class, learning_rate=1e30), 50)
 
 

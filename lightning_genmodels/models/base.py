@@ -165,7 +165,7 @@ class AdversarialModel(LightningModule):
             def generator_terms(part: Batch, served: Tensor | None = served) -> dict[str, Tensor]:
                 return self.generator_loss(part, self.generate(part) if served is None else served)
 
-            with self._frozen_for(generator_optimizer):
+            with self._frozen_discriminator():
                 self._optimize(generator_optimizer, generator_terms, parts, counts=number == self.generator_steps - 1)
             self._update_average()
         self._log_terms()
@@ -187,7 +187,8 @@ class AdversarialModel(LightningModule):
         sums: dict[str, Tensor] = {}
         for part, weight in parts:
             terms = loss_terms(part)
-            self.manual_backward(weight * finite_sum(self, terms))
+            total = finite_sum(self, terms)
+            self.manual_backward(total if weight == 1 else weight * total)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + weight * value.detach()
         self._last_terms.update(sums)
@@ -199,13 +200,15 @@ class AdversarialModel(LightningModule):
             self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)
 
     @contextmanager
-    def _frozen_for(self, optimizer: LightningOptimizer) -> Iterator[None]:
-        """Keeps gradients out of every parameter that is not this optimizer's."""
-        self.toggle_optimizer(optimizer)
+    def _frozen_discriminator(self) -> Iterator[None]:
+        """Keeps the generator's step from leaving gradients in the discriminator."""
+        for parameter in self._discriminator_parameters:
+            parameter.requires_grad_(False)
         try:
             yield
         finally:
-            self.untoggle_optimizer(optimizer)
+            for parameter in self._discriminator_parameters:
+                parameter.requires_grad_(True)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Lightning's hook. Outside autocast, which would differentiate a penalty's float32 graph in half precision."""
@@ -278,6 +281,7 @@ class AdversarialModel(LightningModule):
     def on_fit_start(self) -> None:
         """Lightning's hook: fixes the seed of the draws and the end of the schedule."""
         self._update_average = self._averaging()
+        self._discriminator_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         if self._noise_seed is None:
             self._noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
         if self.schedule == "linear":

@@ -1,6 +1,8 @@
 """What every model checks of its batches and its losses."""
 
 import math
+from functools import reduce
+from operator import add
 
 import torch
 from lightning.pytorch import LightningModule
@@ -42,7 +44,7 @@ def finite_sum(module: LightningModule, terms: dict[str, Tensor]) -> Tensor:
     Raises:
         GenmodelsError: where it is not finite, with the term, the step and the last good checkpoint.
     """
-    total = torch.stack(list(terms.values())).sum()
+    total = reduce(add, terms.values())
     if not math.isfinite(total.item()):
         name = next((n for n, value in terms.items() if not math.isfinite(value.item())), " + ".join(terms))
         raise GenmodelsError(
