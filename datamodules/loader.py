@@ -40,13 +40,15 @@ class EpochSampler:
     def __len__(self) -> int:
         if self.shuffle:
             return self.length // (self.batch_size * self.world_size)
-        own = len(range(self.rank, self.length, self.world_size))
-        return -(-own // self.batch_size)
+        longest = -(-self.length // self.world_size)
+        return -(-longest // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shuffle:
             own = torch.arange(self.length)[self.rank :: self.world_size]
-            yield from own.split(self.batch_size) if len(own) else ()
+            batches = own.split(self.batch_size)
+            # Every process has as many batches: in each, DDP waits for the others.
+            yield from batches if len(batches) == len(self) else own.tensor_split(len(self))
             return
         # Another seed for each (seed, epoch); neighbouring pairs must not share one.
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)

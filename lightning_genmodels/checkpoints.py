@@ -29,7 +29,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         raise GenmodelsError(f"checkpoint {path} does not exist; expected a .ckpt file.")
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, BadZipFile, EOFError, RuntimeError) as error:
+    except (pickle.UnpicklingError, BadZipFile, EOFError, RuntimeError, LookupError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise GenmodelsError(
             f"{path} cannot be read as a checkpoint ({reason}); expected one made by Lightning."
@@ -72,6 +72,7 @@ def load_model(path: str | Path, map_location: str | torch.device = "cpu") -> Li
 
     Raises:
         GenmodelsError: where the file does not exist, is no checkpoint, or names a class that cannot be imported.
+        RuntimeError: where the class has changed since, so that the weights do not fit.
     """
     found = model_class(read_checkpoint(path), path)
     model = found.load_from_checkpoint(path, map_location=map_location, weights_only=True)

@@ -35,7 +35,9 @@ def test_a_config_trains_validates_tests_and_predicts(name, in_tmp, monkeypatch,
         assert genmodels(command, "--ckpt_path", checkpoint) == 0
     assert any((run / "predictions").iterdir())
     assert {p: p.read_bytes() for p in before} == before, "an evaluation changed the run's files"
-    assert [str(w.message) for w in recwarn if "genmodels" in w.filename or "datamodules" in w.filename] == []
+    # Lightning's of its own use of torch, and of the first epoch's length, which the test made short.
+    known = ("LeafSpec", "val/", "limit_train_batches")
+    assert [str(w.message) for w in recwarn if not any(k in str(w.message) for k in known)] == []
 
 
 @pytest.mark.parametrize("name", CONFIGS)

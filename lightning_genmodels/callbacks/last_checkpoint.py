@@ -32,6 +32,10 @@ class LastCheckpoint(Checkpoint):
         self.last_model_path = ""
         self._saved_step = -1
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook: until the first is written, the one resumed from is the last."""
+        self.last_model_path = str(trainer.ckpt_path or "")
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -1,6 +1,7 @@
 """What a user types, turned into what LightningCLI reads."""
 
 import argparse
+import inspect
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -38,12 +39,12 @@ def expand(argv: list[str]) -> Arguments:
         GenmodelsError: for a configuration, run or checkpoint that is not there.
     """
     command, rest = argv[0], argv[1:]
-    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    ours.add_argument("--config", "-c", action="append", default=[])
-    ours.add_argument("--resume")
-    ours.add_argument("--ckpt_path")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", "-c", action="append", default=[])
+    parser.add_argument("--resume")
+    parser.add_argument("--ckpt_path")
     try:
-        found, others = ours.parse_known_args(rest)
+        found, others = parser.parse_known_args(rest)
     except argparse.ArgumentError as error:
         raise GenmodelsError(f"{error.argument_name}: {error.message}.") from error
     configs = [resolve_config(value) for value in found.config]
@@ -55,41 +56,52 @@ def expand(argv: list[str]) -> Arguments:
         run = Path(found.resume)
         checkpoint = last_checkpoint(run)
         configs.insert(0, str(run / "config.yaml"))
-        name = name or run.parent.name
     elif found.ckpt_path is not None:
         checkpoint = Path(found.ckpt_path)
-        if found.ckpt_path in ("last", "best", "hpc", "registry"):
-            raise GenmodelsError(f"--ckpt_path {checkpoint}: expected a file; to go on with a run, use --resume RUN.")
-        contents = read_checkpoint(checkpoint)
+        configs = checkpoint_configs(checkpoint, configs, others)
         earlier = run_of(checkpoint)
-        if not configs:
-            configs = [] if earlier is None else [str(earlier / "config.yaml")]
-            name = earlier.parent.name if earlier else ""
-            if earlier is None and not mentions(others, "data"):
-                raise GenmodelsError(
-                    f"--ckpt_path {checkpoint}: there is no config.yaml of its run beside it; expected the data, e.g. "
-                    "--data DigitsDataModule."
-                )
-        if "_class_path" in contents.get("hyper_parameters", {}):  # one of our models, or built on one
-            configs.append(model_config(contents, checkpoint))
+        name = name or (earlier.parent.name if earlier else "")
         run = None if command == "fit" else earlier
-    elif command == "fit" and not configs and not mentions(others, "model") and not mentions(others, "data"):
-        configs, name = [resolve_config(DEFAULT_CONFIG)], DEFAULT_CONFIG
-    elif command != "fit" and not mentions(others, "help"):
+    elif command != "fit" and {"-h", "--help"}.isdisjoint(others):
         raise GenmodelsError(f"{command}: expected --ckpt_path FILE, the checkpoint to {command} with.")
+    elif command == "fit" and not (configs or mentions(others, "model") or mentions(others, "data")):
+        configs, name = [resolve_config(DEFAULT_CONFIG)], DEFAULT_CONFIG
     words = " ".join(others).replace("=", " ")
     if "--trainer.logger TensorBoardLogger" in words and "--trainer.logger.save_dir" not in words:
         others += ["--trainer.logger.save_dir", "."]  # it has no default; the run's folder takes its place
     argv = [command, *(part for config in configs for part in ("--config", config)), *others]
     if checkpoint is not None:
+        if any(word.startswith("--init_from") for word in others):
+            raise GenmodelsError("--init_from goes with a new training, without --resume and --ckpt_path.")
         argv += ["--ckpt_path", str(checkpoint)]
     return Arguments(argv, name, run, checkpoint)
 
 
+def checkpoint_configs(checkpoint: Path, configs: list[str], others: list[str]) -> list[str]:
+    """The configurations to use a checkpoint with: those given, else its run's; then its own model.
+
+    Raises:
+        GenmodelsError: where there is no such checkpoint, or nothing says which data to use.
+    """
+    if str(checkpoint) in ("last", "best", "hpc", "registry"):  # words of Lightning's
+        raise GenmodelsError(f"--ckpt_path {checkpoint}: expected a file; to go on with a run, use --resume RUN.")
+    contents = read_checkpoint(checkpoint)
+    earlier = run_of(checkpoint)
+    if not configs and earlier is not None:
+        configs = [str(earlier / "config.yaml")]
+    if not configs and not mentions(others, "data"):
+        raise GenmodelsError(
+            f"--ckpt_path {checkpoint}: there is no config.yaml of its run beside it; expected the data, e.g. "
+            "--data DigitsDataModule."
+        )
+    if "_class_path" in contents.get("hyper_parameters", {}):  # one of our models, or built on one
+        configs = [*configs, model_config(contents, checkpoint)]
+    return configs
+
+
 def mentions(argv: list[str], group: str) -> bool:
-    """Whether the arguments choose the group's class, as `--data NAME`; or only ask for help."""
-    choices = (f"--{group}", f"--{group}.class_path")
-    return any(a.split("=")[0] in (*choices, "-h", "--help", "--print_config") for a in argv)
+    """Whether the arguments choose the group's class, as `--data NAME`."""
+    return any(a.split("=")[0] in (f"--{group}", f"--{group}.class_path") for a in argv)
 
 
 def resolve_config(value: str) -> str:
@@ -125,5 +137,7 @@ def model_config(checkpoint: dict[str, object], path: Path) -> str:
     found = model_class(checkpoint, path)
     hparams = checkpoint["hyper_parameters"]
     assert isinstance(hparams, dict)
-    init_args = {name: value for name, value in hparams.items() if name not in ("_class_path", "_instantiator")}
+    # A subclass with fewer arguments has saved its base's as well.
+    accepted = inspect.signature(found).parameters
+    init_args = {name: value for name, value in hparams.items() if name in accepted}
     return json.dumps({"model": {"class_path": f"{found.__module__}.{found.__qualname__}", "init_args": init_args}})

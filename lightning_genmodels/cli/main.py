@@ -83,9 +83,10 @@ def _run(arguments: list[str]) -> None:
 
 
 def _check_datamodules() -> None:
-    found, own = datamodules.__file__, Path(lightning_genmodels.__file__).parents[1] / "datamodules"
-    if found is None or Path(found).parent != own:
+    own = Path(lightning_genmodels.__file__).parents[1] / "datamodules" / "__init__.py"
+    found = datamodules.__file__ or f"{next(iter(datamodules.__path__))}, a folder"
+    if Path(found) != own:
         raise GenmodelsError(
-            f"the package datamodules was found at {next(iter(datamodules.__path__))}; expected ours at {own}: run "
+            f"the package datamodules was found at {found}; expected ours at {own}: run "
             "genmodels from another folder, or rename yours."
         )

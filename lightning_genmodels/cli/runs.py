@@ -1,5 +1,6 @@
 """Run folders: `runs/<config>/<n>/` with config.yaml, metrics.csv, pictures, checkpoints and predictions."""
 
+import os
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -7,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_genmodels.errors import GenmodelsError
 
 RUNS = Path("runs")
+FOLDER_VARIABLE = "GENMODELS_RUN"
 
 
 def is_first_process() -> bool:
@@ -14,15 +16,27 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
+@rank_zero_only
+def say(text: str) -> None:
+    """Prints once, whatever the number of processes."""
+    print(text, flush=True)
+
+
 def new_run(name: str) -> Path:
-    """The next free folder `runs/<name>/<n>`, made at once so that no other run takes it."""
+    """The next free folder `runs/<name>/<n>`, made at once so that no other run takes it.
+
+    The first process makes it; those that it launches find it in their environment.
+    """
+    if not is_first_process() and FOLDER_VARIABLE in os.environ:
+        return Path(os.environ[FOLDER_VARIABLE])
     number = 0
     while True:
         folder = RUNS / name / str(number)
         if not folder.exists():
             try:
-                if is_first_process():  # the other processes of a run follow the first one's folder
+                if is_first_process():
                     folder.mkdir(parents=True)
+                    os.environ[FOLDER_VARIABLE] = str(folder)
                 return folder
             except FileExistsError:  # another run was faster
                 pass
@@ -53,7 +67,7 @@ def last_checkpoint(run: Path) -> Path:
 
 def run_of(checkpoint: Path) -> Path | None:
     """The folder of the run that made a checkpoint, where its config.yaml is still beside it."""
-    for folder in (checkpoint.parent, checkpoint.parent.parent):
+    for folder in checkpoint.absolute().parents[:2]:
         if (folder / "config.yaml").is_file():
             return folder
     return None

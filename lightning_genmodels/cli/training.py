@@ -1,26 +1,26 @@
 """`genmodels fit | validate | test | predict`: LightningCLI with run folders, exact resume and pictures."""
 
+import re
 import sys
-import uuid
 import warnings
 from argparse import SUPPRESS
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_genmodels._lightning import CheckpointNeutralCLI, keep_metrics
-from lightning_genmodels.callbacks import ExactResume, LastCheckpoint, PictureGrid, PredictionWriter
+from lightning_genmodels.callbacks import BestCheckpoint, ExactResume, LastCheckpoint, PictureGrid, PredictionWriter
 from lightning_genmodels.checkpoints import name_last_good, read_checkpoint
 from lightning_genmodels.cli.arguments import Arguments
+from lightning_genmodels.cli.loggers import init_args, place_logger
 from lightning_genmodels.cli.messages import shorten
-from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run
+from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run, say
+from lightning_genmodels.cli.weights import check_weights_fit, copy_matching_weights
 from lightning_genmodels.errors import GenmodelsError
 
 
@@ -73,8 +73,6 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         parser.add_class_arguments(CheckpointOptions, "checkpoint")
         parser.add_class_arguments(PictureGrid, "pictures", skip={"dirpath"})
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
-        # Lightning's sampler would repeat images; our data modules share them out themselves.
-        parser.set_defaults({"trainer.use_distributed_sampler": False})
 
     # Building
 
@@ -90,7 +88,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         options = self.options
         if options.get("weights_only") is None:
             options.weights_only = True  # Lightning would otherwise unpickle code from a checkpoint
-        if options.data.init_args.get("seed") == 0:
+        new = self.arguments.checkpoint is None  # an old split must stay: it says what was trained on
+        if new and init_args(options.data).get("seed") == 0 and not names(self.arguments.argv, "--data.seed"):
             options.data.init_args.seed = options.seed_everything
         if self.subcommand == "fit":
             self.run = self.arguments.run or new_run(self.arguments.name or default_name(options))
@@ -103,29 +102,37 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             assert self.arguments.checkpoint is not None
             self.run = self.arguments.run or self.arguments.checkpoint.parent
             self.save_config_callback = None
-            if "--trainer.logger" not in " ".join(self.arguments.argv):
+            if not names(self.arguments.argv, "--trainer.logger"):
                 options.trainer.logger = False
+            # Lightning misses the callbacks of the training.
+            warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")
 
     def instantiate_classes(self) -> None:
         """LightningCLI's hook; the link from the data would silently win over a shape of the user's own."""
-        given = self.options.model.init_args.get("image_shape")
+        given = init_args(self.options.model).get("image_shape")
         self._failure: Exception | None = None
+        ready = False
         try:
             super().instantiate_classes()
             self._check_image_shape(given)
-        except BaseException:
-            discard_if_empty(self.run)  # a run that did not start leaves no number behind
+            if self.arguments.checkpoint is not None:
+                check_weights_fit(self.model, self.arguments.checkpoint)
+            ready = True
+        except ValueError as error:  # jsonargparse's
             if isinstance(self._failure, MisconfigurationException):  # from a constructor of Lightning's
-                raise GenmodelsError(" ".join(str(self._failure).split())) from self._failure
+                raise GenmodelsError(one_line(self._failure)) from error
             if self._failure is not None:
                 raise self._failure from None
             raise
+        finally:
+            if not ready:
+                discard_if_empty(self.run)  # a run that did not start leaves no number behind
 
     def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
         """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
         try:
             return class_type(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # raised again, here and in instantiate_classes()
             self._failure = error
             raise
 
@@ -150,7 +157,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, ValueError) as error:
             # Raised by the Trainer's constructor, it speaks of an option of the user's, as "no GPU found".
-            raise GenmodelsError(f"trainer: {' '.join(str(error).split())}") from error
+            raise GenmodelsError(f"trainer: {one_line(error)}") from error
 
     def _loggers(self, chosen: list[Any]) -> list[Logger] | bool:
         if chosen == [False]:
@@ -169,7 +176,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         options.pictures.dirpath = str(self.run / "pictures")
         callbacks: list[Callback] = [options.pictures]
         if metric is not None and options.trainer.limit_val_batches != 0:
-            self.best = ModelCheckpoint(folder, "best", monitor=metric, mode=mode, enable_version_counter=False)
+            self.best = BestCheckpoint(folder, metric, mode)
             callbacks.append(self.best)
         # Last of all: it holds the state of the others.
         return [*callbacks, LastCheckpoint(folder / "last.ckpt", options.checkpoint.every_n_steps)]
@@ -190,6 +197,10 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
                     warnings.filterwarnings("ignore", message=".*could not find the monitored key")
                 self.trainer.fit(model, **kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            if not re.match(r"\s*`(ModelCheckpoint\(monitor|val_check_interval)", str(error)):
+                raise
+            raise GenmodelsError(one_line(error)) from error  # known only once the data or the metrics are
         except SystemExit:  # what Lightning makes of Ctrl-C
             say(f"Interrupted at step {self.trainer.global_step}; {name_last_good(self.trainer)}.")
             say(f"Go on with: genmodels fit --resume {self.run}")
@@ -224,7 +235,12 @@ class CheckpointOptions:
         every_n_steps: write last.ckpt after every n-th batch too, not only after validations.
     """
 
-    def __init__(self, monitor: str | None = None, mode: str | None = None, every_n_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+        every_n_steps: int | None = None,
+    ) -> None:
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
@@ -236,45 +252,16 @@ def default_name(options: Namespace) -> str:
     return f"{model}_{data.removesuffix('datamodule')}"
 
 
+def names(argv: list[str], option: str) -> bool:
+    """Whether an option is among the arguments."""
+    return any(word.split("=")[0] == option for word in argv)
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())
+
+
 def as_list(value: Any) -> list[Any]:
     """An option that may be absent, single or a list, as a list."""
     return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def place_logger(logger: Namespace, run: Path) -> None:
-    """Puts a user's W&B or TensorBoard logger into the run's folder, where it was given no other.
-
-    A W&B run gets its id now: config.yaml keeps it, and a resumed run goes on under it.
-    """
-    name = logger.class_path.rpartition(".")[2]
-    arguments = logger.init_args
-    if name == "WandbLogger":
-        if arguments.get("save_dir") in (None, "."):
-            arguments.save_dir = str(run)
-        if arguments.get("id") is None and arguments.get("version") is None:
-            arguments.id = uuid.uuid4().hex[:8]
-            arguments.resume = "allow"
-    elif name == "TensorBoardLogger" and arguments.get("save_dir") in (None, "."):
-        arguments.save_dir, arguments.name, arguments.version = str(run), "", "tensorboard"
-
-
-def copy_matching_weights(model: LightningModule, path: str) -> None:
-    """Copies the weights of a checkpoint that have a namesake of the same shape, and says which.
-
-    Raises:
-        GenmodelsError: where none has.
-    """
-    saved, own = read_checkpoint(path)["state_dict"], model.state_dict()
-    matching = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
-    if not matching:
-        raise GenmodelsError(f"--init_from {path}: none of its {len(saved)} weights match {type(model).__name__}'s.")
-    model.load_state_dict(matching, strict=False)
-    say(f"Weights copied from {path}: {', '.join(matching)}")
-    if left := [name for name in own if name not in matching]:
-        say(f"Left as they were: {', '.join(left)}")
-
-
-@rank_zero_only
-def say(text: str) -> None:
-    """Prints once, whatever the number of processes."""
-    print(text, flush=True)

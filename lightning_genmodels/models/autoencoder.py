@@ -191,6 +191,11 @@ class Autoencoder(LightningModule):
         """Adam."""
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
+    def on_train_start(self) -> None:
+        """Lightning's hook, once a checkpoint is restored: the model's learning rate wins over the optimizer's."""
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.learning_rate
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook."""
         note_class(self, checkpoint)

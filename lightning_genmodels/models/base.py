@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -17,6 +16,7 @@ from lightning_genmodels._lightning import allow_unused_parameters
 from lightning_genmodels.checkpoints import note_class
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.models.checks import finite_sum, row_is_due
+from lightning_genmodels.models.splitting import split_batch
 from lightning_genmodels.seeding import derive_seed
 
 ScheduleName = Literal["none", "linear"]
@@ -279,12 +279,20 @@ class AdversarialModel(LightningModule):
         allow_unused_parameters(self.trainer.strategy)
 
     def on_fit_start(self) -> None:
-        """Lightning's hook: fixes the seed of the draws and the end of the schedule."""
-        self._update_average = self._averaging()
-        self._discriminator_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
+        """Lightning's hook: fixes the seed of the draws, and collects what each step needs."""
         if self._noise_seed is None:
             self._noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
+        self._update_average = self._averaging()
+        self._discriminator_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
+
+    def on_train_start(self) -> None:
+        """Lightning's hook, called once a checkpoint is restored: this model's options win over the optimizers'."""
+        self._last_terms = {name: value.to(self.device) for name, value in self._last_terms.items()}
+        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"], group["betas"] = rate, self.betas
         if self.schedule == "linear":
+            # Not before: in on_fit_start the question would set up the loader, which then stays where it is.
             self._total_steps = self.trainer.estimated_stepping_batches
             if self._total_steps in (-1, float("inf")):
                 raise GenmodelsError(
@@ -302,24 +310,3 @@ class AdversarialModel(LightningModule):
         """Lightning's hook."""
         self._noise_seed = checkpoint.get("noise_seed")
         self._last_terms = checkpoint.get("last_terms", {})
-
-
-def split_batch(batch: Batch, parts: int) -> list[tuple[Batch, float]]:
-    """Splits every tensor of a batch along its first dimension.
-
-    Args:
-        batch: a tensor, or a tuple, list or dict of them, all of one length.
-        parts: how many parts; at most the batch's length.
-
-    Returns:
-        The parts, of the batch's own type, each with its share of the batch's length.
-    """
-    lengths: list[int] = []
-    apply_to_collection(batch, Tensor, lambda t: lengths.append(len(t)))
-    length = lengths[0]
-    parts = min(parts, length)
-    if parts == 1:
-        return [(batch, 1.0)]
-    chunks = [apply_to_collection(batch, Tensor, lambda t, i=i: t.tensor_split(parts)[i]) for i in range(parts)]
-    sizes = [len(share) for share in torch.arange(length).tensor_split(parts)]
-    return [(chunk, size / length) for chunk, size in zip(chunks, sizes, strict=True)]

@@ -18,7 +18,7 @@ def row_is_due(module: LightningModule) -> bool:
     A call of self.log costs about 0.3 ms whether or not its row is written.
     """
     every: int = module.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by one of Lightning's connectors
-    return (module.trainer.fit_loop.total_batch_idx + 1) % every == 0
+    return every > 0 and (module.trainer.fit_loop.total_batch_idx + 1) % every == 0
 
 
 def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:

@@ -160,7 +160,9 @@ class GAN(AdversarialModel):
     def _latents(self, n: int, generator: torch.Generator | None) -> Tensor:
         # Drawn on the generator's own device, which for a CPU generator makes them the same everywhere.
         device = self.device if generator is None else generator.device
-        return torch.randn(n, self.latent_dim, generator=generator, device=device).to(self.device)
+        return torch.randn(n, self.latent_dim, generator=generator, device=device).to(
+            next(self.averaged_generator.parameters())
+        )
 
     # Use
 
@@ -178,6 +180,9 @@ class GAN(AdversarialModel):
 
         Returns:
             (n, C, H, W) float32 in [0, 1], on the model's device.
+
+        Raises:
+            GenmodelsError: for a negative n.
         """
         if n < 0:
             raise GenmodelsError(f"sample: n is {n}; expected 0 or more.")

@@ -39,6 +39,35 @@ def test_fit_alone_means_the_packaged_gan_on_digits_with_other_options_kept(in_t
         assert str(path) in told
 
 
+@pytest.mark.parametrize("form", [("--config", "autoencoder_digits"), ("--config=autoencoder_digits",),
+                                  ("-c", "autoencoder_digits")])  # fmt: skip
+def test_every_form_of_naming_a_config_works(in_tmp, form):
+    fit(*SHORT, *form)
+    assert Path("runs/autoencoder_digits/0/checkpoints/best.ckpt").is_file()
+
+
+def test_of_several_configs_the_later_wins(in_tmp):
+    Path("more.yaml").write_text("model:\n  class_path: GAN\n  init_args:\n    latent_dim: 6\n")
+    fit(*SHORT, "--config", "gan_digits", "--config", "more.yaml")
+    assert config(Path("runs/more/0"))["model"]["init_args"]["latent_dim"] == 6
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict", "sample", "configs"])
+def test_every_command_has_its_help(in_tmp, capsys, command):
+    with pytest.raises(SystemExit) as end:
+        genmodels(command, "--help")
+    assert end.value.code == 0
+    assert "usage:" in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
+def test_print_config_shows_what_fit_alone_would_run(in_tmp, capsys):
+    with pytest.raises(SystemExit) as end:
+        genmodels("fit", "--print_config")
+    assert end.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"].endswith("GAN")
+
+
 def test_runs_are_numbered_and_named_after_the_config(in_tmp):
     Path("mine.yaml").write_text("model: GAN\ndata: DigitsDataModule\n")
     fit(*SHORT, "--config", "mine.yaml")
@@ -63,7 +92,8 @@ def test_the_seed_reaches_the_data_and_an_explicit_one_wins(in_tmp):
     fit(*SHORT, "--seed_everything", 3)
     fit(*SHORT, "--seed_everything", 3, "--data.seed", 4)
     fit(*SHORT)
-    assert [config(RUN.parent / str(n))["data"]["init_args"]["seed"] for n in range(3)] == [3, 4, 0]
+    fit(*SHORT, "--seed_everything", 3, "--data.seed", 0)
+    assert [config(RUN.parent / str(n))["data"]["init_args"]["seed"] for n in range(4)] == [3, 4, 0, 0]
     weights = [load_model(RUN.parent / str(n) / "checkpoints/last.ckpt").state_dict() for n in range(3)]
     assert not torch.equal(weights[0]["generator.layers.0.weight"], weights[2]["generator.layers.0.weight"])
 
@@ -71,6 +101,35 @@ def test_the_seed_reaches_the_data_and_an_explicit_one_wins(in_tmp):
 def test_the_models_image_shape_comes_from_the_data(in_tmp):
     fit(*SHORT, "--data.image_size", 16)
     assert load_model(RUN / "checkpoints/last.ckpt").image_shape == (1, 16, 16)
+
+
+def test_another_seed_leaves_the_split_of_a_trained_model_alone(in_tmp):
+    fit(*SHORT, "--seed_everything", 3)
+    fit("--resume", RUN, "--seed_everything", 5, "--trainer.max_epochs", 2)
+    assert config()["data"]["init_args"]["seed"] == 3
+
+
+def test_the_best_checkpoint_stays_the_best_after_a_resume_in_a_moved_folder(in_tmp):
+    fit(*SHORT, "--checkpoint.monitor", "epoch", "--checkpoint.mode", "min")
+    best = (RUN / "checkpoints/best.ckpt").read_bytes()
+    Path("elsewhere").mkdir()
+    RUN.rename("elsewhere/7")
+    fit("--resume", "elsewhere/7", "--trainer.max_epochs", 3)
+    assert Path("elsewhere/7/checkpoints/best.ckpt").read_bytes() == best
+    assert torch.load("elsewhere/7/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+
+
+def test_a_users_model_and_data_without_arguments_work(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from datamodules import DigitsDataModule\nfrom lightning_genmodels import GAN\n\n\n"
+        "class Mine(GAN):\n    def __init__(self):\n        super().__init__(image_shape=(1, 8, 8), latent_dim=5)\n\n\n"
+        "class MyDigits(DigitsDataModule):\n    def __init__(self):\n        super().__init__(batch_size=100)\n"
+    )
+    done = process("fit", "--model", "mine.Mine", "--data", "mine.MyDigits", *SHORT, *QUIET, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checked = process("validate", "--ckpt_path", "runs/mine_mydigits/0/checkpoints/best.ckpt", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "val/coverage" in checked.stdout
 
 
 def test_an_image_shape_that_contradicts_the_data_is_an_error_and_leaves_no_run(in_tmp, capsys):
@@ -105,6 +164,9 @@ def test_resume_continues_in_the_same_folder_and_the_options_of_the_line_win(in_
         (("--model.adversarial_loss", "hing"), "--model.adversarial_loss is hing; expected minimax or non_saturating"),
         (("--data", "MNISTDataModule", "--model", "GAN", "--data.download", "false"), "MNIST/raw/train-images"),
         (("--data.batch_size", "5000"), "batch_size is 5000 on 1 process(es), but the training split has 1258 images"),
+        (("--checkpoint.mode", "best"), "--checkpoint.mode is best; expected min or max"),
+        (("--checkpoint.monitor", "val/typo", *SHORT), "ModelCheckpoint(monitor='val/typo')"),
+        (("--trainer.val_check_interval", "1000"), "`val_check_interval` (1000) must be less than or equal"),
         (("--checkpoint.every_n_steps", "0"), "every_n_steps is 0; expected 1 or more"),
         (("--model.learning_rate", "1e30"), "training diverged: the loss train/"),
     ],
@@ -118,6 +180,20 @@ def test_resume_without_a_last_checkpoint_is_an_error_and_not_a_fresh_start(in_t
     (RUN / "checkpoints/last.ckpt").unlink()
     message = error_of(capsys, "fit", "--resume", RUN)
     assert f"{RUN}/checkpoints/last.ckpt does not exist; expected a run that had written a checkpoint" in message
+
+
+def test_options_that_the_weights_do_not_fit_are_an_error(in_tmp, capsys):
+    fit(*SHORT)
+    fits_not = "generator.layers.0.weight has the shape (256, 64) there and (256, 9) here"
+    assert fits_not in error_of(capsys, "fit", "--resume", RUN, "--model.latent_dim", 9)
+    best = RUN / "checkpoints/best.ckpt"
+    assert fits_not in error_of(capsys, "validate", "--ckpt_path", best, "--model.latent_dim", 9)
+    assert "--init_from goes with a new training" in error_of(capsys, "fit", "--resume", RUN, "--init_from", best)
+    assert best.is_file()
+
+
+def test_a_log_interval_of_zero_logs_nothing(in_tmp):
+    fit(*SHORT, "--trainer.log_every_n_steps", 0)
 
 
 def test_init_from_copies_what_matches_and_says_which(in_tmp, capsys):
@@ -196,7 +272,7 @@ def test_a_foreign_datamodules_package_is_noticed(tmp_path):
     (tmp_path / "datamodules/__init__.py").write_text("")
     done = process("fit", cwd=tmp_path)
     assert done.returncode == 2
-    assert f"the package datamodules was found at {tmp_path}/datamodules; expected ours" in done.stderr
+    assert f"the package datamodules was found at {tmp_path}/datamodules/__init__.py; expected ours" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -204,6 +280,9 @@ def test_a_damaged_checkpoint_is_one_sentence(in_tmp, capsys):
     Path("bad.ckpt").write_bytes(b"not a checkpoint")
     torch.save({"weights": 1}, "other.ckpt")
     assert "bad.ckpt cannot be read as a checkpoint" in error_of(capsys, "validate", "--ckpt_path", "bad.ckpt")
+    for start in ("t,1", "epoch,step", "s"):
+        Path("text.ckpt").write_text(start)
+        assert "text.ckpt cannot be read as a checkpoint" in error_of(capsys, "validate", "--ckpt_path", "text.ckpt")
     assert "other.ckpt holds no state_dict" in error_of(capsys, "validate", "--ckpt_path", "other.ckpt")
     with pytest.raises(GenmodelsError, match=r"nothing\.ckpt does not exist"):
         load_model("nothing.ckpt")

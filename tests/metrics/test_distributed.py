@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import distributed, multiprocessing
+from torchmetrics import MetricCollection
 
 from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
 
-METRICS = (PrecisionRecall, DensityCoverage)
+NAMES = ("PrecisionRecall", "DensityCoverage")
 
 
 def images():
@@ -15,12 +16,10 @@ def images():
 
 
 def scores(rank, world_size):
-    found = {}
-    for metric in (m() for m in METRICS):
-        for real, part in zip((True, False), images(), strict=True):
-            metric.update(part[rank::world_size], real=real)
-        found |= {name: value.item() for name, value in metric.compute().items()}
-    return found
+    metrics = MetricCollection([PrecisionRecall(), DensityCoverage()], compute_groups=[list(NAMES)])
+    for real, part in zip((True, False), images(), strict=True):
+        metrics.update(part[rank::world_size], real=real)
+    return {name: value.item() for name, value in metrics.compute().items()}
 
 
 def in_one_of_two(rank, address, queue):

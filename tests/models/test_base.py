@@ -8,11 +8,12 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import MixedPrecision
-from toy import BATCH_SIZE, BATCHES, Toy, fit, toy, toy_loader
+from toy import BATCH_SIZE, BATCHES, Toy, fit, same_weights, toy, toy_loader
 
+from datamodules.loader import EpochSampler, ResumableLoader
 from lightning_genmodels import GenmodelsError
 from lightning_genmodels.callbacks import LastCheckpoint
-from lightning_genmodels.models.base import split_batch
+from lightning_genmodels.models.splitting import split_batch
 
 STEPS = [(1, 1), (3, 1), (1, 2), (2, 3)]
 
@@ -301,6 +302,48 @@ def test_a_growing_scale_does_not_shrink_either_networks_gradient():
         plugins=[half_precision(init_scale=16.0, growth_interval=1)])  # fmt: skip
     for name in ("generator", "discriminator"):
         assert scaled.norms(name) == pytest.approx(plain.norms(name), rel=2e-2)
+
+
+def test_half_precision_resumes_with_the_scale_that_it_had(tmp_path):
+    def run(steps, seed=0, **options):
+        model = toy(seed)
+        scaler = half_precision(init_scale=4.0, growth_interval=3)
+        fit(model, max_epochs=-1, max_steps=steps, plugins=[scaler], enable_checkpointing=True, **options)
+        return model, scaler.scaler.get_scale()
+
+    whole, scale = run(20)
+    run(7, callbacks=[LastCheckpoint(tmp_path / "last.ckpt")])
+    resumed, resumed_scale = run(20, seed=5, ckpt_path=tmp_path / "last.ckpt", loader=rest_of_epoch(7))
+    assert resumed_scale == scale > 4.0
+    assert same_weights(whole, resumed)
+
+
+def rest_of_epoch(delivered):
+    """A loader that resumes: the second pass is whole again."""
+    data = toy_loader().dataset
+    loader = ResumableLoader(lambda index: data[index], EpochSampler(len(data), BATCH_SIZE, shuffle=False))
+    loader.load_state_dict({"epoch": 0, "delivered": delivered})
+    return loader
+
+
+@pytest.mark.parametrize("schedule", ["none", "linear"])
+def test_options_of_a_resumed_run_win_over_its_optimizers(tmp_path, schedule):
+    last = LastCheckpoint(tmp_path / "last.ckpt")
+    fit(toy(learning_rate=0.1, schedule="linear"), max_steps=6, callbacks=[last], enable_checkpointing=True)
+    model = toy(learning_rate=0.02, betas=(0.3, 0.4), schedule=schedule, decay_start=0.9)
+    generator, _ = fit(model, max_steps=9, ckpt_path=tmp_path / "last.ckpt").optimizers
+    assert generator.param_groups[0]["betas"] == (0.3, 0.4)
+    assert generator.param_groups[0]["lr"] == pytest.approx(0.02)
+
+
+def test_a_batch_may_hold_more_than_tensors_with_a_first_dimension():
+    class Odd(Toy):
+        def generate(self, batch):
+            assert batch[2].ndim == 0
+            return super().generate(batch)
+
+    batch = (torch.zeros(4, 3), torch.zeros(4, 4), torch.tensor(1.0), "name")
+    fit(Odd(), torch.utils.data.DataLoader([batch], batch_size=None))
 
 
 def test_a_divergence_names_the_loss_the_step_and_the_last_good_checkpoint(tmp_path):

@@ -1,0 +1,41 @@
+"""A checkpoint's weights beside a model's."""
+
+from pathlib import Path
+
+from lightning.pytorch import LightningModule
+
+from lightning_genmodels.checkpoints import read_checkpoint
+from lightning_genmodels.cli.runs import say
+from lightning_genmodels.errors import GenmodelsError
+
+
+def check_weights_fit(model: LightningModule, path: Path) -> None:
+    """Raises GenmodelsError where a weight of the checkpoint has another shape in the model."""
+    saved, own = read_checkpoint(path)["state_dict"], model.state_dict()
+    for name in saved.keys() & own.keys():
+        there, here = tuple(saved[name].shape), tuple(own[name].shape)
+        if there != here:
+            raise GenmodelsError(
+                f"{path} does not fit the model: {name} has the shape {there} there and {here} here; expected the "
+                "options that it was trained with."
+            )
+
+
+def copy_matching_weights(model: LightningModule, path: str) -> None:
+    """Copies the weights of a checkpoint that have a namesake of the same shape, and says which.
+
+    Raises:
+        GenmodelsError: where none has.
+    """
+    saved, own = read_checkpoint(path)["state_dict"], model.state_dict()
+    matching = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
+    if not matching:
+        raise GenmodelsError(f"--init_from {path}: none of its {len(saved)} weights match {type(model).__name__}'s.")
+    if not any(name.startswith("generator_ema.") for name in matching):
+        # A source without an average: it starts from the generator, as that of a new model does.
+        generator = {n: v for n, v in matching.items() if n.startswith("generator.")}
+        matching |= {n: v for m, v in generator.items() if (n := m.replace("generator", "generator_ema", 1)) in own}
+    model.load_state_dict(matching, strict=False)
+    say(f"Weights copied from {path}: {', '.join(matching)}")
+    if left := [name for name in own if name not in matching]:
+        say(f"Left as they were: {', '.join(left)}")
