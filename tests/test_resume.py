@@ -33,7 +33,7 @@ def assert_same(one, other, where=""):
         (19, 19, ("--data.num_workers", 2)),
         (37, 35, ("--trainer.precision", "bf16-mixed", "--model.schedule", "linear", "--model.gradient_clip", 0.5)),
         (37, 35, ("--model.discriminator_steps", 3, "--model.accumulate", 2, "--model.generator_steps", 2)),
-        (18, 15, ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--model.schedule", "linear")),
+        (17, 15, ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--model.schedule", "linear")),
     ],
 )
 def test_a_killed_and_resumed_run_equals_one_never_interrupted(tmp_path, killed_at, last, options):
