@@ -27,9 +27,10 @@ from lightning_genmodels.pictures import image_grid, save_png
 COLUMNS = ("coverage", "precision", "recall", "density", "copying", "classes", "largest class")
 
 
-def digits(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images in [0, 1] and labels: those trained on, then the held-out 30 % (validation and test)."""
-    data = DigitsDataModule(batch_size=1258, seed=seed)
+def digits(seed: int, val_fraction: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images in [0, 1] and labels: those trained on, then those held out (validation and test)."""
+    trained_on = 1617 - round(1797 * val_fraction)  # all but the test split's tenth and the validation split
+    data = DigitsDataModule(batch_size=trained_on, val_fraction=val_fraction, seed=seed)
     data.setup()
     loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
     train, val, test = (data.to_float(next(iter(loader))) for loader in loaders)
@@ -71,7 +72,7 @@ def gaussians(images: Tensor, labels: Tensor) -> Tensor:
 def run(arguments: argparse.Namespace) -> None:
     """Trains, scores and prints the table."""
     torch.manual_seed(0)
-    train, train_label, held_out, held_out_label = data = digits(seed=0)
+    train, train_label, held_out, held_out_label = data = digits(0, arguments.val_fraction)
     real, label = torch.cat([train, held_out]), torch.cat([train_label, held_out_label])
     noisy = (real + 0.02 * torch.randn_like(real)).clamp(0, 1)
     baselines = {
@@ -84,7 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
     ours, seconds = {}, []
     for seed in range(arguments.seeds):
         start = time.perf_counter()
-        options = ["--seed_everything", str(seed), "--trainer.enable_progress_bar", "false", *arguments.options]
+        options = ["--seed_everything", str(seed), "--trainer.enable_progress_bar", "false",
+                   "--data.val_fraction", str(arguments.val_fraction), *arguments.options]  # fmt: skip
         if main(["fit", *options]) != 0:
             raise SystemExit("training failed")
         seconds.append(time.perf_counter() - start)
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
             len(real), generator=torch.Generator().manual_seed(1)
         )
         save_png(image_grid(fake[:100]), folder / f"samples-{seed}.png")
-        ours[f"gan_digits, seed {seed}"] = scores(fake, *digits(seed))
+        ours[f"gan_digits, seed {seed}"] = scores(fake, *digits(seed, arguments.val_fraction))
     median = {column: statistics.median(row[column] for row in ours.values()) for column in COLUMNS}
     print(f"\n| samples | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}")
     for name, row in {**baselines, **ours, "gan_digits, median": median}.items():
@@ -104,6 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--val_fraction", type=float, default=0.2, help="0.1 trains on 80 %% of the digits")
     parser.add_argument("--output", help="folder of the runs and pictures; a temporary one where none is given")
     parser.add_argument("options", nargs="*", help="further options of genmodels fit, after --")
     run(parser.parse_args())

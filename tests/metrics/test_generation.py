@@ -1,4 +1,5 @@
 import math
+import typing
 
 import pytest
 import torch
@@ -9,6 +10,10 @@ from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall, genera
 
 def draw(n, seed, *, spread=1.0, shape=(1, 2, 2)):
     return spread * torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_named_features_are_those_of_the_table():
+    assert typing.get_args(generation.FeaturesName) == tuple(generation.FEATURES)
 
 
 def line(*values):

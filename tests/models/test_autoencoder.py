@@ -1,3 +1,5 @@
+import typing
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -6,9 +8,17 @@ from sklearn.decomposition import PCA
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_genmodels import Autoencoder, GenmodelsError
+from lightning_genmodels.models.autoencoder import HIDDEN_SIZES
+from lightning_genmodels.networks.autoencoder import ACTIVATIONS
 
 SHAPE = (1, 8, 8)
 LINEAR = {"hidden_sizes": (), "activation": "linear", "code_activation": "linear", "output_activation": "linear"}
+
+
+def test_the_named_choices_are_those_of_the_tables():
+    hints = typing.get_type_hints(Autoencoder.__init__)
+    for option, table in (("activation", ACTIVATIONS), ("code_activation", ACTIVATIONS), ("network", HIDDEN_SIZES)):
+        assert typing.get_args(hints[option]) == tuple(table)
 
 
 @pytest.fixture(autouse=True)
