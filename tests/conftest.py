@@ -8,7 +8,8 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def in_tmp(tmp_path, monkeypatch):
+    """Every test works in a folder of its own: a Trainer leaves files where it stands."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -12,7 +12,7 @@ from lightning_genmodels.errors import GenmodelsError
 def check_weights_fit(model: LightningModule, path: Path) -> None:
     """Raises GenmodelsError where a weight of the checkpoint has another shape in the model."""
     saved, own = read_checkpoint(path)["state_dict"], model.state_dict()
-    for name in saved.keys() & own.keys():
+    for name in (n for n in own if n in saved):
         there, here = tuple(saved[name].shape), tuple(own[name].shape)
         if there != here:
             raise GenmodelsError(

@@ -83,7 +83,7 @@ def test_the_lazy_penalty_comes_on_every_nth_batch_n_times_as_strong():
             terms = super().discriminator_loss(batch, fake)
             if "r1" in terms:
                 plain = r1_penalty(self.discriminator, to_signed(batch[0]), fake)
-                found[self.trainer.global_step] = float(terms["r1"] / plain)
+                found[self.trainer.global_step] = float((terms["r1"] / plain).detach())
             return terms
 
     fit(Recording(image_shape=SHAPE, penalty="r1", penalty_weight=0.5, penalty_interval=3), images(8))

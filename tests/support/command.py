@@ -1,6 +1,7 @@
 """Runs the real command line, in this process or in one of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,4 +27,14 @@ def process(*arguments, cwd, timeout=300, **environment):
     command = [sys.executable, "-m", "lightning_genmodels", *map(str, arguments)]
     path = os.pathsep.join([str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        # A shell that runs the tests in the background has them, and so this process, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
