@@ -101,8 +101,13 @@ class InMemoryDataModule(LightningDataModule):
             images = transforms.resize(images, [self.image_size, self.image_size], antialias=True)
         return images, labels
 
+    def _split(self, split: str) -> ImageBatch:
+        if split not in self._splits:
+            raise DataError(f"{type(self).__name__}: the {split} split is not read yet; expected setup() first.")
+        return self._splits[split]
+
     def _loader(self, split: str, shuffle: bool = False) -> ResumableLoader:
-        data = self._splits[split]
+        data = self._split(split)
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         needed = self.batch_size * world_size
         if shuffle and len(data.image) < needed:
@@ -121,7 +126,7 @@ class InMemoryDataModule(LightningDataModule):
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
         """The validation split in its own order; no loader where `val_fraction` is 0."""
-        return self._loader("val") if len(self._splits["val"].image) else []
+        return self._loader("val") if len(self._split("val").image) else []
 
     def test_dataloader(self) -> ResumableLoader:
         """The test split in its own order; it is never trained on."""

@@ -14,9 +14,8 @@ from lightning_genmodels.errors import GenmodelsError
 
 
 def note_class(model: LightningModule, checkpoint: dict[str, Any]) -> None:
-    """Writes the model's class into a checkpoint where the command line writes it; for `on_save_checkpoint`."""
-    name = f"{type(model).__module__}.{type(model).__qualname__}"
-    checkpoint.setdefault("hyper_parameters", {}).setdefault("_class_path", name)
+    """Writes the model's class into a checkpoint; for `on_save_checkpoint`."""
+    checkpoint["model_class"] = f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
@@ -26,10 +25,13 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         GenmodelsError: where there is no such file, or it is no checkpoint.
     """
     if not Path(path).is_file():
-        raise GenmodelsError(f"checkpoint {path} does not exist; expected a .ckpt file.")
+        fault = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise GenmodelsError(f"checkpoint {path} {fault}; expected a .ckpt file.")
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, BadZipFile, EOFError, RuntimeError, LookupError, ValueError) as error:
+    except pickle.UnpicklingError as error:  # torch's own report advises to run the file's code
+        raise GenmodelsError(f"{path} cannot be read as a checkpoint; expected weights and plain data.") from error
+    except (BadZipFile, EOFError, RuntimeError, LookupError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise GenmodelsError(
             f"{path} cannot be read as a checkpoint ({reason}); expected one made by Lightning."
@@ -45,7 +47,7 @@ def model_class(checkpoint: dict[str, Any], path: str | Path) -> type[LightningM
     Raises:
         GenmodelsError: where the checkpoint names no class, or one that cannot be imported.
     """
-    name = checkpoint.get("hyper_parameters", {}).get("_class_path", "")
+    name = checkpoint.get("model_class", "")
     module, _, attribute = name.rpartition(".")
     if not module:
         raise GenmodelsError(f"{path} does not name its model's class; expected a checkpoint of one of our models.")

@@ -48,7 +48,7 @@ def expand(argv: list[str]) -> Arguments:
     except argparse.ArgumentError as error:
         raise GenmodelsError(f"{error.argument_name}: {error.message}.") from error
     configs = [resolve_config(value) for value in found.config]
-    name = Path(configs[-1]).stem if configs else ""
+    name = config_name(Path(configs[-1])) if configs else ""
     run = checkpoint = None
     if found.resume is not None:
         if command != "fit" or found.ckpt_path is not None:
@@ -94,7 +94,7 @@ def checkpoint_configs(checkpoint: Path, configs: list[str], others: list[str]) 
             f"--ckpt_path {checkpoint}: there is no config.yaml of its run beside it; expected the data, e.g. "
             "--data DigitsDataModule."
         )
-    if "_class_path" in contents.get("hyper_parameters", {}):  # one of our models, or built on one
+    if "model_class" in contents:  # one of our models, or built on one
         configs = [*configs, model_config(contents, checkpoint)]
     return configs
 
@@ -122,6 +122,11 @@ def resolve_config(value: str) -> str:
     return str(packaged[value])
 
 
+def config_name(path: Path) -> str:
+    """What a configuration's runs are named after: its file, or where that is a run's own, what the run was."""
+    return path.absolute().parents[1].name if path.name == "config.yaml" else path.stem
+
+
 def check_yaml(path: Path) -> None:
     """Raises GenmodelsError unless a file is YAML: jsonargparse's report would not name it."""
     try:
@@ -135,9 +140,10 @@ def check_yaml(path: Path) -> None:
 def model_config(checkpoint: dict[str, object], path: Path) -> str:
     """The checkpoint's model as an inline configuration, its class with the arguments that it was built with."""
     found = model_class(checkpoint, path)
-    hparams = checkpoint["hyper_parameters"]
+    hparams = checkpoint.get("hyper_parameters", {})
     assert isinstance(hparams, dict)
     # A subclass with fewer arguments has saved its base's as well.
-    accepted = inspect.signature(found).parameters
-    init_args = {name: value for name, value in hparams.items() if name in accepted}
+    parameters = inspect.signature(found).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    init_args = {name: value for name, value in hparams.items() if takes_all or name in parameters}
     return json.dumps({"model": {"class_path": f"{found.__module__}.{found.__qualname__}", "init_args": init_args}})

@@ -72,7 +72,7 @@ def _value(message: str) -> str:
 
 
 def _expected(message: str, group: str) -> str:
-    if "dot import path" in message:
+    if "dot import path" in message or "not accessible or invalid" in message:
         names = list(CLASSES.get(group, {}))
         if names:
             return f"one of {', '.join(names)}, or the import path of your own"

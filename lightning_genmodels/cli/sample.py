@@ -25,7 +25,7 @@ def sample(argv: list[str]) -> None:
     model: Any = model_on_device(options)
     if not hasattr(model, "sample"):
         raise GenmodelsError(
-            f"--checkpoint {options.checkpoint} holds a {type(model).__name__}, which draws no samples; "
+            f"--checkpoint {options.checkpoint} does not draw samples: its model is {type(model).__name__}; "
             "expected a generative model."
         )
     generator = torch.Generator().manual_seed(options.seed)

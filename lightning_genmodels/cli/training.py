@@ -205,6 +205,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             say(f"Interrupted at step {self.trainer.global_step}; {name_last_good(self.trainer)}.")
             say(f"Go on with: genmodels fit --resume {self.run}")
             sys.exit(130)
+        finally:
+            discard_if_empty(self.run)
 
     def after_fit(self) -> None:
         """LightningCLI's hook: tells where the results lie."""
@@ -214,12 +216,14 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         if best is not None and best.best_model_path:
             score = f"{best.monitor} {best.best_model_score:.4g}"
             say(f"Best checkpoint: {self.run / 'checkpoints' / 'best.ckpt'} ({score})")
+        elif best is not None:
+            say("No best checkpoint: there was no validation yet.")
         last = self.run / "checkpoints" / "last.ckpt"
         if last.is_file():  # there is none where the training was over before it began
             say(f"Last checkpoint: {last}")
         pictures = sorted((self.run / "pictures").glob("*.png"))
         if pictures:
-            say(f"Pictures: {pictures[-1]} and {len(pictures) - 1} before it")
+            say(f"Pictures: {pictures[-1]}" + (f", and {len(pictures) - 1} before it" if pictures[1:] else ""))
 
     def after_predict(self) -> None:
         """LightningCLI's hook."""

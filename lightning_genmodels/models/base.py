@@ -30,9 +30,13 @@ class AdversarialModel(LightningModule):
     writes five methods:
 
     - `build_generator()` and `build_discriminator()` return the networks;
-    - `generate(batch) -> fake` runs the generator, its draws from `self.noise`;
+    - `generate(batch) -> fake` runs the generator; its draws come from `self.noise`, a `torch.Generator` on the CPU,
+      as in `torch.randn(n, latent_dim, generator=self.noise).to(self.device)`;
     - `discriminator_loss(batch, fake)`, with `fake` detached, and `generator_loss(batch, fake)` return a dict of
       weighted loss terms, float32 scalars. Their sum is minimised, each is logged as `train/<term>`.
+
+    With `sample(n, *, generator=None)` it gets pictures, with a `validation_step` that logs a metric, and
+    `best_metric = (name, "min" or "max")`, a best checkpoint.
 
     Args:
         learning_rate: Adam's step size for both networks.
@@ -132,6 +136,9 @@ class AdversarialModel(LightningModule):
         """Builds both networks and the average; a model calls it at the end of its `__init__`."""
         self.generator = self.build_generator()
         self.discriminator = self.build_discriminator()
+        for name in ("generator", "discriminator"):
+            if not isinstance(getattr(self, name), nn.Module):
+                raise GenmodelsError(f"{type(self).__name__}.build_{name}() returned no nn.Module; expected one.")
         self.generator_ema = deepcopy(self.generator).requires_grad_(False) if self.ema_decay else None
 
     @property

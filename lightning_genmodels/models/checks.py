@@ -28,7 +28,7 @@ def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:
     if tuple(images.shape[1:]) != image_shape:
         raise GenmodelsError(
             f"the batch's images have the shape {tuple(images.shape)}; expected (N, {', '.join(map(str, image_shape))})"
-            ", the model's image_shape."
+            ", the model's image_shape, as the first item of the batch."
         )
     low, high = (bound.item() for bound in torch.aminmax(images.detach()))
     if not (low >= 0 and high <= 1):  # written so that NaN fails

@@ -140,12 +140,12 @@ class GAN(AdversarialModel):
 
     def generate(self, batch: Any) -> Tensor:
         """Fresh images in [-1, 1], as many as the batch has."""
+        check_images(batch[0], self.image_shape)
         fake: Tensor = self.generator(self._latents(len(batch[0]), self.noise))
         return fake
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss and, on every n-th batch, the penalty."""
-        check_images(batch[0], self.image_shape)
         real = to_signed(batch[0])
         terms = {"discriminator": self.loss.discriminator(self.discriminator(real), self.discriminator(fake))}
         if self.penalty != "none" and self.trainer.global_step % self.penalty_interval == 0:

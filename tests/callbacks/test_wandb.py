@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ def run(tmp_path_factory):
             (path / "config.yaml").rename(folder / "first_config.yaml")
             (path / "config.yaml").write_text((folder / "first_config.yaml").read_text())
             wandb.finish()  # as the end of the process would
+            time.sleep(1.1)  # W&B names an offline run's folder by the second
             assert main(["fit", "--resume", str(path.relative_to(folder)), "--trainer.max_epochs", "3"]) == 0
         finally:
             wandb.finish()

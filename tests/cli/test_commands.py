@@ -85,7 +85,7 @@ def test_sample_of_a_model_that_draws_none_is_an_error(in_tmp, capsys):
     fit("--model", "Autoencoder", "--data", "DigitsDataModule", "--trainer.max_steps", 1)
     path = "runs/autoencoder_digits/0/checkpoints/last.ckpt"
     assert genmodels("sample", "--checkpoint", path, "--output", "a.png") == 2
-    assert "holds a Autoencoder, which draws no samples" in capsys.readouterr().err
+    assert "does not draw samples: its model is Autoencoder" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

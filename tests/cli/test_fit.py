@@ -132,6 +132,30 @@ def test_a_users_model_and_data_without_arguments_work(tmp_path):
     assert "val/coverage" in checked.stdout
 
 
+def test_a_users_subclass_that_hands_its_arguments_on_is_loaded_again(in_tmp, monkeypatch):
+    Path("mine.py").write_text(
+        "from lightning_genmodels import GAN\n\n\nclass Mine(GAN):\n"
+        "    def __init__(self, width: int = 32, **kwargs):\n        super().__init__(**kwargs)\n"
+    )
+    monkeypatch.syspath_prepend(str(in_tmp))
+    fit(*SHORT, "--model", "mine.Mine", "--data", "DigitsDataModule", "--model.latent_dim", 7, "--model.width", 5)
+    best = "runs/mine_digits/0/checkpoints/best.ckpt"
+    assert load_model(best).latent_dim == 7
+    assert genmodels("sample", "--checkpoint", best, "--output", "a.png") == 0
+    assert genmodels("validate", "--ckpt_path", best) == 0
+
+
+def test_a_runs_own_configuration_keeps_its_name(in_tmp):
+    fit(*SHORT)
+    fit("--config", RUN / "config.yaml")
+    assert [p.name for p in Path("runs").iterdir()] == ["gan_digits"]
+
+
+def test_a_training_without_validation_says_why_there_is_no_best(in_tmp, capsys):
+    fit("--trainer.max_epochs", 1)
+    assert "No best checkpoint: there was no validation yet." in capsys.readouterr().out
+
+
 def test_an_image_shape_that_contradicts_the_data_is_an_error_and_leaves_no_run(in_tmp, capsys):
     message = error_of(capsys, "fit", "--model.image_shape", "[1,28,28]")
     assert "image_shape is (1, 28, 28) for the model, but DigitsDataModule gives images of (1, 8, 8)" in message
@@ -279,6 +303,8 @@ def test_a_foreign_datamodules_package_is_noticed(tmp_path):
 def test_a_damaged_checkpoint_is_one_sentence(in_tmp, capsys):
     Path("bad.ckpt").write_bytes(b"not a checkpoint")
     torch.save({"weights": 1}, "other.ckpt")
+    Path("some").mkdir()
+    assert "checkpoint some is a folder; expected a .ckpt file" in error_of(capsys, "validate", "--ckpt_path", "some")
     assert "bad.ckpt cannot be read as a checkpoint" in error_of(capsys, "validate", "--ckpt_path", "bad.ckpt")
     for start in ("t,1", "epoch,step", "s"):
         Path("text.ckpt").write_text(start)

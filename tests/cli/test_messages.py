@@ -21,6 +21,10 @@ from command import genmodels
         ("--config odd.yaml", "modle.class_path: no such option in the configuration; did you mean model"),
         ("--config wrong.yaml", "--model.netwrok: no such option; did you mean network"),
         ("--config", "--config"),
+        (
+            "--model nowhere.Mine --data DigitsDataModule",
+            "--model is nowhere.Mine; expected one of Autoencoder, GAN, or",
+        ),
         ("--trainer.logger MLFlowLogger --trainer.logger.save_dir", "argument --trainer.logger"),
         (
             "--trainer.callbacks Timer --trainer.callbacks.interval 3",

@@ -126,3 +126,8 @@ def test_batch_larger_than_the_training_split_is_an_error():
     datamodule.setup("fit")
     with pytest.raises(DataError, match=r"batch_size is 1500 .* training split has 1258 images"):
         datamodule.train_dataloader()
+
+
+def test_a_loader_before_setup_says_what_is_missing():
+    with pytest.raises(DataError, match=r"the train split is not read yet; expected setup\(\) first"):
+        DigitsDataModule().train_dataloader()

@@ -121,6 +121,21 @@ def test_ones_own_network_needs_one_method():
     assert model.sample(2).shape == (2, *SHAPE)
 
 
+def test_a_builder_that_returns_nothing_is_named():
+    class Forgetful(GAN):
+        def build_discriminator(self):
+            super().build_discriminator()
+
+    with pytest.raises(GenmodelsError, match=r"Forgetful.build_discriminator\(\) returned no nn.Module"):
+        Forgetful(image_shape=SHAPE)
+
+
+def test_a_loader_of_bare_images_is_told_what_was_expected():
+    bare = torch.utils.data.DataLoader(torch.rand(16, *SHAPE), batch_size=8)
+    with pytest.raises(GenmodelsError, match="as the first item of the batch"):
+        fit(gan(), bare)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
