@@ -87,7 +87,7 @@ def last_good_checkpoint(trainer: Trainer) -> str | None:
                                                                getattr(c, "best_model_path", "")) if p}  # fmt: skip
     existing = [Path(p) for p in paths if Path(p).is_file()]
     for path in sorted(existing, key=lambda p: p.stat().st_mtime, reverse=True):
-        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"].values()
+        weights = read_checkpoint(path)["state_dict"].values()
         if all(bool(w.isfinite().all()) for w in weights if isinstance(w, Tensor)):
             return str(path)
     return None

@@ -62,16 +62,16 @@ def expand(argv: list[str]) -> Arguments:
         earlier = run_of(checkpoint)
         name = name or (earlier.parent.name if earlier else "")
         run = None if command == "fit" else earlier
-    elif command != "fit" and {"-h", "--help"}.isdisjoint(others):
+    elif command != "fit" and not mentions(others, "-h", "--help"):
         raise GenmodelsError(f"{command}: expected --ckpt_path FILE, the checkpoint to {command} with.")
-    elif command == "fit" and not (configs or mentions(others, "model") or mentions(others, "data")):
+    elif command == "fit" and not (configs or chooses(others, "model") or chooses(others, "data")):
         configs, name = [resolve_config(DEFAULT_CONFIG)], DEFAULT_CONFIG
     words = " ".join(others).replace("=", " ")
     if "--trainer.logger TensorBoardLogger" in words and "--trainer.logger.save_dir" not in words:
         others += ["--trainer.logger.save_dir", "."]  # it has no default; the run's folder takes its place
     argv = [command, *(part for config in configs for part in ("--config", config)), *others]
     if checkpoint is not None:
-        if any(word.startswith("--init_from") for word in others):
+        if mentions(others, "--init_from"):
             raise GenmodelsError("--init_from goes with a new training, without --resume and --ckpt_path.")
         argv += ["--ckpt_path", str(checkpoint)]
     return Arguments(argv, name, run, checkpoint)
@@ -89,7 +89,7 @@ def checkpoint_configs(checkpoint: Path, configs: list[str], others: list[str]) 
     earlier = run_of(checkpoint)
     if not configs and earlier is not None:
         configs = [str(earlier / "config.yaml")]
-    if not configs and not mentions(others, "data"):
+    if not configs and not chooses(others, "data"):
         raise GenmodelsError(
             f"--ckpt_path {checkpoint}: there is no config.yaml of its run beside it; expected the data, e.g. "
             "--data DigitsDataModule."
@@ -99,9 +99,14 @@ def checkpoint_configs(checkpoint: Path, configs: list[str], others: list[str]) 
     return configs
 
 
-def mentions(argv: list[str], group: str) -> bool:
+def mentions(argv: list[str], *options: str) -> bool:
+    """Whether one of the options is among the arguments, as `--option VALUE` or `--option=VALUE`."""
+    return any(word.split("=")[0] in options for word in argv)
+
+
+def chooses(argv: list[str], group: str) -> bool:
     """Whether the arguments choose the group's class, as `--data NAME`."""
-    return any(a.split("=")[0] in (f"--{group}", f"--{group}.class_path") for a in argv)
+    return mentions(argv, f"--{group}", f"--{group}.class_path")
 
 
 def resolve_config(value: str) -> str:

@@ -60,7 +60,7 @@ def _options(group: str) -> list[str]:
 
 def _suggest(word: str, known: list[str] | tuple[str, ...]) -> str:
     close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?".rstrip("?") if close else ""
+    return f"; did you mean {close[0]}" if close else ""
 
 
 def _value(message: str) -> str:

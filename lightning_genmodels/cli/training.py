@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning_genmodels._lightning import CheckpointNeutralCLI, keep_metrics
 from lightning_genmodels.callbacks import BestCheckpoint, ExactResume, LastCheckpoint, PictureGrid, PredictionWriter
 from lightning_genmodels.checkpoints import name_last_good, read_checkpoint
-from lightning_genmodels.cli.arguments import Arguments
+from lightning_genmodels.cli.arguments import Arguments, mentions
 from lightning_genmodels.cli.loggers import init_args, place_logger
 from lightning_genmodels.cli.messages import shorten
 from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run, say
@@ -89,7 +89,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         if options.get("weights_only") is None:
             options.weights_only = True  # Lightning would otherwise unpickle code from a checkpoint
         new = self.arguments.checkpoint is None  # an old split must stay: it says what was trained on
-        if new and init_args(options.data).get("seed") == 0 and not names(self.arguments.argv, "--data.seed"):
+        if new and init_args(options.data).get("seed") == 0 and not mentions(self.arguments.argv, "--data.seed"):
             options.data.init_args.seed = options.seed_everything
         if self.subcommand == "fit":
             self.run = self.arguments.run or new_run(self.arguments.name or default_name(options))
@@ -102,7 +102,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             assert self.arguments.checkpoint is not None
             self.run = self.arguments.run or self.arguments.checkpoint.parent
             self.save_config_callback = None
-            if not names(self.arguments.argv, "--trainer.logger"):
+            if not mentions(self.arguments.argv, "--trainer.logger"):
                 options.trainer.logger = False
             # Lightning misses the callbacks of the training.
             warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")
@@ -254,11 +254,6 @@ def default_name(options: Namespace) -> str:
     """`<model>_<data>` from the class names, for a run without a configuration."""
     model, data = (options[key].class_path.rpartition(".")[2].lower() for key in ("model", "data"))
     return f"{model}_{data.removesuffix('datamodule')}"
-
-
-def names(argv: list[str], option: str) -> bool:
-    """Whether an option is among the arguments."""
-    return any(word.split("=")[0] == option for word in argv)
 
 
 def one_line(error: Exception) -> str:
