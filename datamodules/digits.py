@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from datamodules.errors import DataError
-from datamodules.in_memory import InMemoryDataModule
+from datamodules.in_memory import BinarizeName, InMemoryDataModule
 
 TEST_FRACTION = 0.1
 
@@ -21,7 +21,12 @@ class DigitsDataModule(InMemoryDataModule):
         image_size: 8 (as shipped), 16, 28 or 32 pixels (resized, bilinear).
         val_fraction: share of all digits held out for validation, at most 0.8. The default leaves 70 % to train
             on; on much less than its 359 digits, nearest-neighbour scores cannot tell a good model from a fair one.
-        seed: draws the validation split and the order of the training batches.
+        seed: draws the validation split, the order of the training batches and what changes in them.
+        binarize: pixels become 0 or 1: "threshold" at the middle; "static", drawn once with its value as the
+            probability, the same draw for everyone; "dynamic", drawn anew for each training batch (validation and test
+            as in "static"); "none" leaves the greys.
+        augment: share of the training images that are turned, scaled, sheared and shifted a little, anew in each
+            batch, on the device; with binarize "none" or "dynamic".
 
     Raises:
         DataError: for an option out of its range.
@@ -34,6 +39,8 @@ class DigitsDataModule(InMemoryDataModule):
         image_size: int = 8,
         val_fraction: float = 0.2,
         seed: int = 0,
+        binarize: BinarizeName = "none",
+        augment: float = 0.0,
     ) -> None:
         if image_size not in (8, 16, 28, 32):
             raise DataError(f"DigitsDataModule: image_size is {image_size}; expected 8, 16, 28 or 32.")
@@ -45,6 +52,8 @@ class DigitsDataModule(InMemoryDataModule):
             image_size=image_size,
             val_fraction=val_fraction,
             seed=seed,
+            binarize=binarize,
+            augment=augment,
         )
 
     def held_out(self, training_images: int) -> int:

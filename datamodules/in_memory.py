@@ -2,15 +2,19 @@
 
 from abc import abstractmethod
 from functools import partial
+from typing import Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from datamodules.augmentation import batch_generator, distort, draw_binary
 from datamodules.batches import ImageBatch
 from datamodules.errors import DataError
 from datamodules.loader import EpochSampler, ResumableLoader
+
+BinarizeName = Literal["none", "threshold", "static", "dynamic"]
 
 
 def _pick(data: ImageBatch, index: Tensor) -> ImageBatch:
@@ -29,7 +33,12 @@ class InMemoryDataModule(LightningDataModule):
         num_workers: worker processes of the loaders; 0 is the fastest for a set in memory.
         image_size: height and width in pixels; smaller or larger originals are resized once, while loading.
         val_fraction: share of the training images held out for validation, in [0, 1).
-        seed: draws the validation split and the order of the training batches.
+        seed: draws the validation split, the order of the training batches and what changes in them.
+        binarize: pixels become 0 or 1: "threshold" at the middle; "static", drawn once with its value as the
+            probability, the same draw for everyone; "dynamic", drawn anew for each training batch (validation and test
+            as in "static"); "none" leaves the greys.
+        augment: share of the training images that are turned, scaled, sheared and shifted a little, anew in each
+            batch, on the device; with binarize "none" or "dynamic".
 
     Raises:
         DataError: for an option out of its range, or a training split smaller than one batch.
@@ -38,7 +47,17 @@ class InMemoryDataModule(LightningDataModule):
     channels = 1
     class_names: tuple[str, ...] = tuple(str(digit) for digit in range(10))
 
-    def __init__(self, *, batch_size: int, num_workers: int, image_size: int, val_fraction: float, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        num_workers: int,
+        image_size: int,
+        val_fraction: float,
+        seed: int,
+        binarize: BinarizeName,
+        augment: float,
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         for option, value, least in (
@@ -51,11 +70,22 @@ class InMemoryDataModule(LightningDataModule):
                 raise DataError(f"{name}: {option} is {value}; expected {least} or more.")
         if not 0 <= val_fraction < 1:
             raise DataError(f"{name}: val_fraction is {val_fraction}; expected at least 0 and below 1.")
+        if binarize not in get_args(BinarizeName):
+            raise DataError(f"{name}: binarize is {binarize!r}; expected one of {', '.join(get_args(BinarizeName))}.")
+        if not 0 <= augment <= 1:
+            raise DataError(f"{name}: augment is {augment}; expected 0 to 1, a share of the images.")
+        if augment and binarize in ("threshold", "static"):
+            raise DataError(
+                f"{name}: augment is {augment} with binarize {binarize!r}, and would make greys of it; "
+                "expected binarize 'none' or 'dynamic'."
+            )
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.image_size = image_size
         self.val_fraction = val_fraction
         self.seed = seed
+        self.binarize = binarize
+        self.augment = augment
         self._splits: dict[str, ImageBatch] = {}
 
     @property
@@ -90,7 +120,8 @@ class InMemoryDataModule(LightningDataModule):
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed))
             held_out = self.held_out(len(images))
             val, train = order[:held_out].sort().values, order[held_out:].sort().values
-            self._splits["val"] = ImageBatch(images[val], labels[val])
+            fixed = self._binarized_once(images, train=True) if self.binarize == "dynamic" else images
+            self._splits["val"] = ImageBatch(fixed[val], labels[val])
             self._splits["train"] = ImageBatch(images[train], labels[train])
         if stage in ("test", "predict", None) and "test" not in self._splits:
             self._splits["test"] = ImageBatch(*self._load_resized(train=False))
@@ -99,7 +130,17 @@ class InMemoryDataModule(LightningDataModule):
         images, labels = self.load(train)
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = transforms.resize(images, [self.image_size, self.image_size], antialias=True)
+        if self.binarize == "threshold":
+            images = (images >= 128).to(torch.uint8) * 255
+        elif self.binarize == "static" or (self.binarize == "dynamic" and not train):
+            images = self._binarized_once(images, train)
         return images, labels
+
+    def _binarized_once(self, images: Tensor, train: bool) -> Tensor:
+        # Not from `seed`: it is one data set, whoever trains on it.
+        generator = torch.Generator().manual_seed(0 if train else 1)
+        parts = [draw_binary(part.float() / 255, generator) for part in images.split(10_000)]
+        return torch.cat([part.to(torch.uint8) for part in parts]) * 255
 
     def _split(self, split: str) -> ImageBatch:
         if split not in self._splits:
@@ -141,5 +182,16 @@ class InMemoryDataModule(LightningDataModule):
         return batch._replace(image=batch.image.float().div_(255))
 
     def on_after_batch_transfer(self, batch: ImageBatch, dataloader_idx: int) -> ImageBatch:
-        """Lightning's hook: converts on the device."""
-        return self.to_float(batch)
+        """Lightning's hook: converts on the device, where training images are also augmented and drawn anew."""
+        batch = self.to_float(batch)
+        trainer = self.trainer
+        if trainer is None or not trainer.training or not (self.augment or self.binarize == "dynamic"):
+            return batch
+        # It runs before every callback's hook, and so before ExactResume seeds: the draws have a source of their own.
+        generator = batch_generator(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
+        images = batch.image
+        if self.augment:
+            images = distort(images, self.augment, generator)
+        if self.binarize == "dynamic":
+            images = draw_binary(images, generator)
+        return batch._replace(image=images)

@@ -13,7 +13,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.datasets.utils import check_md5, extract_archive
 
 from datamodules.errors import DataError
-from datamodules.in_memory import InMemoryDataModule
+from datamodules.in_memory import BinarizeName, InMemoryDataModule
 
 SPLIT_FILES = {True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
                False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}  # fmt: skip
@@ -37,8 +37,13 @@ class MNISTDataModule(InMemoryDataModule):
         num_workers: worker processes of the loaders; 0 is the fastest for a set in memory.
         image_size: height and width in pixels; 28 as published, else resized (bilinear, antialiased).
         val_fraction: share of the 60,000 training images held out for validation.
-        seed: draws the validation split and the order of the training batches.
+        seed: draws the validation split, the order of the training batches and what changes in them.
         download: fetch the files where they are missing.
+        binarize: pixels become 0 or 1: "threshold" at the middle; "static", drawn once with its value as the
+            probability, the same draw for everyone; "dynamic", drawn anew for each training batch (validation and test
+            as in "static"); "none" leaves the greys.
+        augment: share of the training images that are turned, scaled, sheared and shifted a little, anew in each
+            batch, on the device; with binarize "none" or "dynamic".
 
     Raises:
         DataError: for an option out of its range; files that are missing and cannot be fetched; a file that is
@@ -56,6 +61,8 @@ class MNISTDataModule(InMemoryDataModule):
         val_fraction: float = 0.1,
         seed: int = 0,
         download: bool = True,
+        binarize: BinarizeName = "none",
+        augment: float = 0.0,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -63,6 +70,8 @@ class MNISTDataModule(InMemoryDataModule):
             image_size=image_size,
             val_fraction=val_fraction,
             seed=seed,
+            binarize=binarize,
+            augment=augment,
         )
         self.data_dir = Path(default_data_dir() if data_dir is None else data_dir).expanduser()
         self.download = download

@@ -3,7 +3,21 @@
 from lightning_genmodels.checkpoints import load_model
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.models.autoencoder import Autoencoder
+from lightning_genmodels.models.denoising_autoencoder import DenoisingAutoencoder
 from lightning_genmodels.models.gan import GAN
+from lightning_genmodels.models.k_sparse_autoencoder import KSparseAutoencoder
+from lightning_genmodels.models.sparse_autoencoder import SparseAutoencoder
+from lightning_genmodels.models.vae import VAE
 from lightning_genmodels.version import __version__
 
-__all__ = ["GAN", "Autoencoder", "GenmodelsError", "__version__", "load_model"]
+__all__ = [
+    "GAN",
+    "VAE",
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "GenmodelsError",
+    "KSparseAutoencoder",
+    "SparseAutoencoder",
+    "__version__",
+    "load_model",
+]

@@ -2,8 +2,9 @@
 
 from lightning_genmodels.callbacks.best_checkpoint import BestCheckpoint
 from lightning_genmodels.callbacks.exact_resume import ExactResume
+from lightning_genmodels.callbacks.feature_probe import FeatureProbe
 from lightning_genmodels.callbacks.last_checkpoint import LastCheckpoint
 from lightning_genmodels.callbacks.picture_grid import PictureGrid
 from lightning_genmodels.callbacks.prediction_writer import PredictionWriter
 
-__all__ = ["BestCheckpoint", "ExactResume", "LastCheckpoint", "PictureGrid", "PredictionWriter"]
+__all__ = ["BestCheckpoint", "ExactResume", "FeatureProbe", "LastCheckpoint", "PictureGrid", "PredictionWriter"]

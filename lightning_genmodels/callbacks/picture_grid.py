@@ -1,6 +1,7 @@
 """Pictures of what a model does, in every logger and as files."""
 
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -9,21 +10,32 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.pictures import image_grid, save_png
+from lightning_genmodels.pictures import Picture, bars, image_grid, save_png, scatter
+
+CODES = 2000  # points of the scatter
+MANIFOLD = 16  # images a side
 
 
 class PictureGrid(Callback):
-    """Draws a grid after every validation, and at the end of training.
+    """Draws after every validation, and at the end of training, what the model's methods allow.
 
-    A model with `sample(n, generator=…)` gives "samples", from latents that stay the same over the run and after a
-    resume. One with `reconstruct(images)` gives "reconstructions": the first validation images, each with its
-    reconstruction to the right. The same uint8 picture goes to Weights & Biases, TensorBoard and a PNG file, at
-    the step of the scalars logged meanwhile.
+    - "samples" with `sample(n, generator=…)`, from latents that stay the same over the run and after a resume;
+    - "reconstructions" with `reconstruct(images)`: the first validation images, each with its reconstruction to the
+      right; with `corrupt(images, generator=…)` the image, its corrupted version and what is made of that;
+    - "filters" with `filters()`: what the units of the first layer look for;
+    - "codes" with `encode(images)`: the validation images in the plane of their two-dimensional codes, or of the first
+      two principal components of longer ones, coloured by label;
+    - "manifold" with `encode` and `decode` and a two-dimensional code: the decoder's images over the plane, at
+      equally likely places of N(0, I) if the model has `sample`, else over where the codes lie;
+    - "activations" with `unit_activations`, (units,) mean activations, and their wanted value `rho`.
+
+    The same uint8 picture goes to Weights & Biases, TensorBoard and a PNG file, at the step of the scalars logged
+    meanwhile.
 
     Args:
-        count: images drawn.
+        count: images drawn, and filters.
         dirpath: folder of the files `<name>-<step>.png`; None is `pictures` in the run's folder.
-        seed: of the latents.
+        seed: of the latents and the noise.
 
     Raises:
         GenmodelsError: for a count below 1.
@@ -36,12 +48,19 @@ class PictureGrid(Callback):
         self.dirpath = dirpath
         self.seed = seed
         self._images: Tensor | None = None
+        self._codes: list[Tensor] = []
+        self._labels: list[Tensor] = []
         self._drawn_step = -1
 
     def folder(self, trainer: Trainer) -> Path:
         """Where the files lie."""
         return Path(self.dirpath or Path(trainer.log_dir or trainer.default_root_dir, "pictures"))
 
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook."""
+        self._codes, self._labels = [], []
+
+    @torch.no_grad()
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -51,9 +70,13 @@ class PictureGrid(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Lightning's hook: keeps the first images, for `reconstruct`."""
-        if batch_idx == dataloader_idx == 0 and hasattr(pl_module, "reconstruct"):
+        """Lightning's hook: keeps the first images, for `reconstruct`, and codes."""
+        model: Any = pl_module
+        if batch_idx == dataloader_idx == 0 and hasattr(model, "reconstruct"):
             self._images = batch[0][: self.count]
+        if hasattr(model, "encode") and sum(map(len, self._codes)) < CODES:
+            self._codes.append(model.encode(batch[0]).cpu())
+            self._labels += [batch[1].cpu()] if len(batch) > 1 else []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook."""
@@ -71,15 +94,8 @@ class PictureGrid(Callback):
             self._draw_on_first(trainer, model, folder)
 
     @rank_zero_only
-    def _draw_on_first(self, trainer: Trainer, model: Any, folder: Path) -> None:
-        pictures = {}
-        if hasattr(model, "sample"):
-            generator = torch.Generator().manual_seed(self.seed)
-            pictures["samples"] = image_grid(model.sample(self.count, generator=generator))
-        if hasattr(model, "reconstruct") and self._images is not None:
-            pairs = torch.stack([self._images, model.reconstruct(self._images)], 1).flatten(0, 1)
-            columns = 2 * max(1, round((len(pairs) / 4) ** 0.5))
-            pictures["reconstructions"] = image_grid(pairs, columns)
+    def _draw_on_first(self, trainer: Trainer, model: LightningModule, folder: Path) -> None:
+        pictures = {**self._drawn_images(model), **self._drawn_codes(model)}
         # Lightning numbers the scalars of the n-th batch n - 1.
         step = max(trainer.global_step - 1, 0)
         for name, picture in pictures.items():
@@ -90,3 +106,64 @@ class PictureGrid(Callback):
                     logger.log_image(key=name, images=[picture], step=step)
                 elif hasattr(logger.experiment, "add_image"):  # TensorBoardLogger
                     logger.experiment.add_image(name, picture, step, dataformats="HWC")
+
+    def _drawn_images(self, model: Any) -> dict[str, Picture]:
+        pictures = {}
+        if hasattr(model, "sample"):
+            generator = torch.Generator().manual_seed(self.seed)
+            pictures["samples"] = image_grid(model.sample(self.count, generator=generator))
+        if hasattr(model, "reconstruct") and self._images is not None:
+            shown = [self._images]
+            if hasattr(model, "corrupt"):
+                shown.append(model.corrupt(self._images, generator=torch.Generator().manual_seed(self.seed)))
+            shown.append(model.reconstruct(shown[-1]))
+            groups = torch.stack(shown, 1).flatten(0, 1)
+            columns = len(shown) * max(1, round(len(groups) ** 0.5 / len(shown)))
+            pictures["reconstructions"] = image_grid(groups, columns)
+        if hasattr(model, "filters") and len(filters := model.filters()[: self.count]):
+            pictures["filters"] = image_grid(filters if filters.shape[1] in (1, 3) else filters[:, :1])
+        return pictures
+
+    def _drawn_codes(self, model: Any) -> dict[str, Picture]:
+        pictures = {}
+        if self._codes:
+            codes = torch.cat(self._codes)[:CODES]
+            labels = torch.cat(self._labels)[:CODES] if self._labels else None
+            if labels is not None and (labels.ndim != 1 or labels.is_floating_point()):
+                labels = None  # not of classes
+            pictures["codes"] = scatter(_plane(codes), labels)
+            if codes.shape[1] == 2 and hasattr(model, "decode"):
+                pictures["manifold"] = image_grid(_manifold(model, codes), MANIFOLD, margin=0)
+        if getattr(model, "unit_activations", None) is not None:
+            pictures["activations"] = bars(model.unit_activations, model.rho)
+        return pictures
+
+
+def _plane(codes: Tensor) -> Tensor:
+    """(N, Z) codes -> (N, 2): themselves, or their first two principal components."""
+    if codes.shape[1] == 2:
+        return codes
+    centred = (codes - codes.mean(0)).double()
+    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :2]
+    axes = axes * axes.sum(0).sign()  # else the picture might be mirrored from one validation to the next
+    components = centred @ axes
+    return torch.nn.functional.pad(components, (0, 2 - components.shape[1]))
+
+
+@torch.no_grad()
+def _manifold(model: Any, codes: Tensor) -> Tensor:
+    shares = [(number + 0.5) / MANIFOLD for number in range(MANIFOLD)]
+    if hasattr(model, "sample"):
+        across = down = torch.tensor([NormalDist().inv_cdf(share) for share in shares])
+    else:
+        across, down = codes.quantile(torch.tensor([0.02, 0.98]), dim=0).T
+        across, down = (torch.linspace(low, high, MANIFOLD) for low, high in (across.tolist(), down.tolist()))
+    # As in the scatter: the first coordinate to the right, the second upwards.
+    places = torch.cartesian_prod(down.flip(0), across).flip(1)
+    was_training = model.training
+    model.eval()
+    try:
+        images: Tensor = model.decode(places.to(model.device)).clamp(0, 1)
+        return images
+    finally:
+        model.train(was_training)

@@ -17,12 +17,15 @@ COMMANDS = {
     "test": "score a checkpoint on the test split: --ckpt_path FILE",
     "predict": "write what a checkpoint predicts for the test split: --ckpt_path FILE",
     "sample": "draw a grid of samples: --checkpoint FILE --output grid.png",
+    "interpolate": "draw what lies between two codes: --checkpoint FILE --output morph.gif",
+    "probe": "score an autoencoder's codes by simple classifiers: --checkpoint FILE",
     "configs": "list the packaged configurations",
 }
 OTHER_WORDS = {"train": "fit", "run": "fit", "eval": "validate", "evaluate": "validate", "val": "validate",
-               "generate": "sample", "draw": "sample", "list": "configs", "infer": "predict"}  # fmt: skip
+               "generate": "sample", "draw": "sample", "list": "configs", "infer": "predict",
+               "morph": "interpolate", "score": "probe"}  # fmt: skip
 USAGE = "usage: genmodels COMMAND [options]; genmodels COMMAND --help lists the options\n\n" + "\n".join(
-    f"  {name:<10} {text}" for name, text in COMMANDS.items()
+    f"  {name:<11} {text}" for name, text in COMMANDS.items()
 )
 
 
@@ -75,6 +78,14 @@ def _run(arguments: list[str]) -> None:
         from lightning_genmodels.cli.sample import sample
 
         sample(arguments[1:])
+    elif command == "interpolate":
+        from lightning_genmodels.cli.interpolate import interpolate
+
+        interpolate(arguments[1:])
+    elif command == "probe":
+        from lightning_genmodels.cli.probe import probe
+
+        probe(arguments[1:])
     else:
         from lightning_genmodels.cli.arguments import expand
         from lightning_genmodels.cli.training import GenmodelsCLI

@@ -1,5 +1,6 @@
 """Autoencoder: a code from which the image can be drawn again."""
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -10,8 +11,11 @@ from lightning_genmodels.checkpoints import note_class
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.checks import check_images, finite_sum, row_is_due
+from lightning_genmodels.models.interpolation import linear_path
+from lightning_genmodels.models.schedules import AutoencoderScheduleName, cosine_factor, training_steps
 from lightning_genmodels.networks.autoencoder import (
     ACTIVATIONS,
+    ActivationName,
     ConvDecoder,
     ConvEncoder,
     MLPDecoder,
@@ -19,7 +23,6 @@ from lightning_genmodels.networks.autoencoder import (
     TiedDecoder,
 )
 
-ActivationName = Literal["linear", "relu", "leaky_relu", "sigmoid", "silu", "tanh"]
 HIDDEN_SIZES = {"mlp": (256, 128), "conv": (32, 64)}
 
 
@@ -27,10 +30,13 @@ class Autoencoder(LightningModule):
     """Autoencoder: z = s(Wx + b), x' = s'(Vz + b') (Rumelhart et al. 1986; deep: Hinton and Salakhutdinov 2006).
 
     A batch is read by position: `batch[0]` is the images, float (N, C, H, W) in [0, 1]. With `hidden_sizes` empty,
-    every activation "linear", `tied` and the MSE, it finds the subspace of principal component analysis.
+    every activation "linear", `tied` and the MSE, it finds the subspace of principal component analysis. A code
+    longer than the image is allowed; nothing then keeps the model from learning to copy.
 
     Validation logs `val/reconstruction`, the loss, and `val/squared_error`, the squared error of an image's
     reconstruction summed over its pixels, in the mean over images.
+
+    A variant overrides `loss_terms`, and `encode` or `decode` where they differ.
 
     Args:
         image_shape: (C, H, W).
@@ -44,6 +50,8 @@ class Autoencoder(LightningModule):
         tied: the decoder's weights are the encoder's, transposed; biases stay its own. For "mlp".
         reconstruction_loss: "mse", or "bce": binary cross-entropy, which needs the sigmoid output.
         learning_rate: Adam's step size.
+        schedule: of the learning rate: "none", or "cosine": up over the first 5 % of the training, then along a
+            cosine to zero.
 
     Raises:
         GenmodelsError: for an option out of its range or a combination that cannot be; in training, for images
@@ -64,36 +72,37 @@ class Autoencoder(LightningModule):
         tied: bool = False,
         reconstruction_loss: ReconstructionLossName = "mse",
         learning_rate: float = 1e-3,
+        schedule: AutoencoderScheduleName = "none",
     ) -> None:
         super().__init__()
+        name = type(self).__name__
         for option, value, choices in (
             ("network", network, [*HIDDEN_SIZES]),
             ("activation", activation, [*ACTIVATIONS]),
             ("code_activation", code_activation, [*ACTIVATIONS]),
             ("output_activation", output_activation, ["sigmoid", "linear"]),
             ("reconstruction_loss", reconstruction_loss, [*RECONSTRUCTION_LOSSES]),
+            ("schedule", schedule, ["none", "cosine"]),
         ):
             if value not in choices:
-                raise GenmodelsError(f"Autoencoder: {option} is {value!r}; expected one of {', '.join(choices)}.")
+                raise GenmodelsError(f"{name}: {option} is {value!r}; expected one of {', '.join(choices)}.")
         sizes = HIDDEN_SIZES[network] if hidden_sizes is None else tuple(hidden_sizes)
         if len(image_shape) != 3 or min(image_shape) < 1:
-            raise GenmodelsError(
-                f"Autoencoder: image_shape is {tuple(image_shape)}; expected (channels, height, width)."
-            )
+            raise GenmodelsError(f"{name}: image_shape is {tuple(image_shape)}; expected (channels, height, width).")
         if latent_dim < 1 or min(sizes, default=1) < 1:
             raise GenmodelsError(
-                f"Autoencoder: latent_dim is {latent_dim} and hidden_sizes {sizes}; expected 1 or more each."
+                f"{name}: latent_dim is {latent_dim} and hidden_sizes {sizes}; expected 1 or more each."
             )
         if not learning_rate > 0:  # written so that NaN fails
-            raise GenmodelsError(f"Autoencoder: learning_rate is {learning_rate}; expected above 0.")
+            raise GenmodelsError(f"{name}: learning_rate is {learning_rate}; expected above 0.")
         if reconstruction_loss == "bce" and output_activation != "sigmoid":
             raise GenmodelsError(
-                f"Autoencoder: reconstruction_loss is 'bce' with output_activation {output_activation!r}; "
+                f"{name}: reconstruction_loss is 'bce' with output_activation {output_activation!r}; "
                 "expected 'sigmoid'."
             )
         if network == "conv" and (tied or not sizes):
             raise GenmodelsError(
-                f"Autoencoder: network is 'conv' with tied {tied} and hidden_sizes {sizes}; expected tied False and "
+                f"{name}: network is 'conv' with tied {tied} and hidden_sizes {sizes}; expected tied False and "
                 "at least one hidden size."
             )
         self.save_hyperparameters()
@@ -107,6 +116,7 @@ class Autoencoder(LightningModule):
         self.tied = tied
         self.reconstruction_loss = reconstruction_loss
         self.learning_rate = learning_rate
+        self.schedule = schedule
         self.encoder = self.build_encoder()
         self.decoder = self.build_decoder()
 
@@ -122,10 +132,12 @@ class Autoencoder(LightningModule):
         network = MLPDecoder if self.network == "mlp" else ConvDecoder
         return network(self.image_shape, self.hidden_sizes, self.latent_dim, self.activation)
 
+    # Use
+
     def encode(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, latent_dim) codes."""
+        """(N, C, H, W) in [0, 1] -> (N, latent_dim) codes, float32."""
         codes: Tensor = self.encoder(images)
-        return codes
+        return codes.float()
 
     def decode(self, codes: Tensor) -> Tensor:
         """(N, latent_dim) codes -> (N, C, H, W), the decoder's mean, not clamped."""
@@ -145,41 +157,92 @@ class Autoencoder(LightningModule):
         """`reconstruct`."""
         return self.reconstruct(images)
 
+    @torch.no_grad()
+    def interpolate(self, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+        """Combines two codes: the images along the way from one to the other, in eval mode.
+
+        Args:
+            z0: (N, latent_dim) codes.
+            z1: the same shape.
+            steps: images along the way, 2 or more, both ends included.
+
+        Returns:
+            (N, steps, C, H, W) in [0, 1].
+
+        Raises:
+            GenmodelsError: for codes of different shapes or another length, or fewer than 2 steps.
+        """
+        path = self._path(z0, z1, steps)
+        if path.shape[-1] != self.latent_dim:
+            raise GenmodelsError(f"interpolate: the codes have {path.shape[-1]} entries; expected {self.latent_dim}.")
+        was_training = self.training
+        self.eval()
+        try:
+            images: Tensor = self.decode(path.flatten(0, 1)).clamp(0, 1).unflatten(0, path.shape[:2])
+            return images
+        finally:
+            self.train(was_training)
+
+    _path = staticmethod(linear_path)
+
+    def filters(self) -> Tensor:
+        """(units, C, h, w) in [0, 1]: what each unit of the first layer looks for, 0.5 where its weight is 0.
+
+        It is empty where the encoder is of your own making and its first layer does not take the pixels.
+        """
+        layers = [m for m in self.encoder.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        weight = layers[0].weight.detach().float() if layers else torch.empty(0)
+        if weight.ndim == 2 and weight.shape[1] == math.prod(self.image_shape):
+            weight = weight.unflatten(1, self.image_shape)
+        if weight.ndim != 4 or weight.shape[1] != self.image_shape[0]:
+            return torch.empty(0, *self.image_shape)
+        return weight / weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12) / 2 + 0.5
+
     def _decode_raw(self, codes: Tensor) -> Tensor:
-        if self.tied:
-            weights = [m.weight for m in self.encoder.modules() if isinstance(m, nn.Linear)]
-            raw: Tensor = self.decoder(codes, weights)
-        else:
-            raw = self.decoder(codes)
+        raw: Tensor = self.decoder(codes, self._tied_weights()) if self.tied else self.decoder(codes)
         return raw
 
-    def _activate(self, raw: Tensor) -> Tensor:
-        return raw.sigmoid() if self.output_activation == "sigmoid" else raw
+    def _tied_weights(self) -> list[Tensor]:
+        return [m.weight for m in self.encoder.modules() if isinstance(m, nn.Linear)]
 
-    def _loss_and_output(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        check_images(images, self.image_shape)
-        raw = self._decode_raw(self.encode(images))
+    def _activate(self, raw: Tensor) -> Tensor:
+        return raw.float().sigmoid() if self.output_activation == "sigmoid" else raw.float()
+
+    # Training
+
+    def loss_terms(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The terms whose sum is minimised, float32 scalars, and the output (N, C, H, W), not clamped."""
+        return self._reconstruction_terms(self.encode(images), images)
+
+    def _reconstruction_terms(self, codes: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        raw = self._decode_raw(codes)
         output = self._activate(raw)
         loss = RECONSTRUCTION_LOSSES[self.reconstruction_loss]
-        return loss(raw if self.reconstruction_loss == "bce" else output, images), output
+        return {"reconstruction": loss(raw if self.reconstruction_loss == "bce" else output, target)}, output
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The reconstruction loss of one batch."""
-        loss, _ = self._loss_and_output(batch[0])
+        """The sum of the loss's terms over one batch; logs each as `train/<term>`."""
+        check_images(batch[0], self.image_shape)
+        self._set_learning_rate()
+        terms, _ = self.loss_terms(batch[0])
         if row_is_due(self):
-            self.log("train/reconstruction", loss, prog_bar=True, sync_dist=True)
-        return finite_sum(self, {"reconstruction": loss})
+            self.log_dict({f"train/{name}": value for name, value in terms.items()}, prog_bar=True, sync_dist=True)
+        return finite_sum(self, terms)
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
-        """Logs `val/reconstruction` and `val/squared_error`."""
-        images = batch[0]
-        loss, output = self._loss_and_output(images)
-        error = (output.float() - images).square().flatten(1).sum(1).mean()
-        values = {f"{stage}/reconstruction": loss, f"{stage}/squared_error": error}
+        """Logs `val/<term>` of each term, their sum as `val/loss` where there are several, and `val/squared_error`."""
+        check_images(batch[0], self.image_shape)
+        self._log_evaluation(stage, batch[0], *self.loss_terms(batch[0]))
+
+    def _log_evaluation(self, stage: str, images: Tensor, terms: dict[str, Tensor], output: Tensor) -> None:
+        values = {f"{stage}/{name}": value for name, value in terms.items()}
+        if len(terms) > 1:
+            values[f"{stage}/loss"] = torch.stack(list(terms.values())).sum()
+        values[f"{stage}/squared_error"] = (output - images).square().flatten(1).sum(1).mean()
         self.log_dict(values, batch_size=len(images), sync_dist=True)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Logs the same two under `test/`."""
+        """Logs the same under `test/`."""
         self.validation_step(batch, batch_idx, stage="test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
@@ -189,12 +252,21 @@ class Autoencoder(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam."""
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        # With a gradient scaler, the fused one would unscale too late for Lightning's clipping.
+        return torch.optim.Adam(parameters, lr=self.learning_rate, fused=self.trainer.scaler is None)
+
+    def _set_learning_rate(self) -> None:
+        if self.schedule == "cosine":
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = self.learning_rate * cosine_factor(self.trainer.global_step / self._total_steps)
 
     def on_train_start(self) -> None:
         """Lightning's hook, once a checkpoint is restored: the model's learning rate wins over the optimizer's."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.learning_rate
+        if self.schedule != "none":
+            self._total_steps = training_steps(self, f"schedule is {self.schedule!r}")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook."""

@@ -16,6 +16,7 @@ from lightning_genmodels._lightning import allow_unused_parameters
 from lightning_genmodels.checkpoints import note_class
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.models.checks import finite_sum, row_is_due
+from lightning_genmodels.models.schedules import training_steps
 from lightning_genmodels.models.splitting import split_batch
 from lightning_genmodels.seeding import derive_seed
 
@@ -299,13 +300,7 @@ class AdversarialModel(LightningModule):
             for group in optimizer.param_groups:
                 group["lr"], group["betas"] = rate, self.betas
         if self.schedule == "linear":
-            # Not before: in on_fit_start the question would set up the loader, which then stays where it is.
-            self._total_steps = self.trainer.estimated_stepping_batches
-            if self._total_steps in (-1, float("inf")):
-                raise GenmodelsError(
-                    f"{type(self).__name__}: schedule is 'linear', but the training has no end; "
-                    "expected max_epochs or max_steps."
-                )
+            self._total_steps = training_steps(self, "schedule is 'linear'")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook."""

@@ -12,6 +12,7 @@ from lightning_genmodels.losses.penalties import PENALTIES, PenaltyName
 from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
 from lightning_genmodels.models.checks import check_images
+from lightning_genmodels.models.interpolation import spherical_path
 from lightning_genmodels.networks.dcgan import STAGES, DCGANDiscriminator, DCGANGenerator
 from lightning_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
 
@@ -186,12 +187,33 @@ class GAN(AdversarialModel):
         """
         if n < 0:
             raise GenmodelsError(f"sample: n is {n}; expected 0 or more.")
+        return self._draw(self._latents(n, generator))
+
+    @torch.no_grad()
+    def interpolate(self, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+        """The images along the great circle from one latent to another, by the averaged generator in eval mode.
+
+        Args:
+            z0: (N, latent_dim) latents.
+            z1: the same shape.
+            steps: images along the way, 2 or more, both ends included.
+
+        Returns:
+            (N, steps, C, H, W) in [0, 1].
+
+        Raises:
+            GenmodelsError: for latents of different shapes, or fewer than 2 steps.
+        """
+        path = spherical_path(z0, z1, steps)
+        images: Tensor = self._draw(path.flatten(0, 1)).unflatten(0, path.shape[:2])
+        return images
+
+    def _draw(self, latents: Tensor) -> Tensor:
         network = self.averaged_generator
         was_training = network.training
         network.eval()
         try:
-            latents = self._latents(n, generator)
-            # The empty chunk of n = 0 still goes through, for its shape.
+            # The empty chunk of no latents still goes through, for its shape.
             images = torch.cat([network(z).float() for z in latents.split(SAMPLES_AT_ONCE)])
         finally:
             network.train(was_training)

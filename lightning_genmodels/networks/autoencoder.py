@@ -1,11 +1,15 @@
 """Encoders and decoders. Shapes: N images, Z code size, (C, H, W) an image."""
 
 import math
+from collections import OrderedDict
 from itertools import pairwise
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+ActivationName = Literal["linear", "relu", "leaky_relu", "sigmoid", "silu", "tanh"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "linear": nn.Identity,
     "relu": nn.ReLU,
@@ -17,7 +21,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLPEncoder(nn.Sequential):
-    """(N, C, H, W) images -> (N, Z) codes; `code_activation` on the code, `activation` on every layer before it."""
+    """(N, C, H, W) images -> (N, Z) codes; `code_activation` on the code, `activation` on every layer before it.
+
+    The layers are `layer1`, `layer2`, … from the image on, and have the same names in the decoder, so that the outer
+    layers of a deeper model find their weights in a shallower one by name.
+    """
 
     def __init__(
         self,
@@ -28,26 +36,30 @@ class MLPEncoder(nn.Sequential):
         code_activation: str,
     ) -> None:
         widths = (math.prod(image_shape), *hidden_sizes, latent_dim)
-        layers: list[nn.Module] = [nn.Flatten()]
-        for number, (width, size) in enumerate(pairwise(widths)):
-            last = number == len(hidden_sizes)
-            layers += [nn.Linear(width, size), ACTIVATIONS[code_activation if last else activation]()]
-        super().__init__(*layers)
+        layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
+        for number, (width, size) in enumerate(pairwise(widths), start=1):
+            last = number > len(hidden_sizes)
+            layers[f"layer{number}"] = nn.Linear(width, size)
+            layers[f"activation{number}"] = ACTIVATIONS[code_activation if last else activation]()
+        super().__init__(OrderedDict(layers))
 
 
 class MLPDecoder(nn.Sequential):
-    """(N, Z) codes -> (N, C, H, W) images, before the output's own activation; the encoder's mirror image."""
+    """(N, Z) codes -> (N, C, H, W) images, before the output's own activation; the encoder's mirror image.
+
+    `layer1` gives the image; the code enters at the layer with the highest number.
+    """
 
     def __init__(
         self, image_shape: tuple[int, int, int], hidden_sizes: tuple[int, ...], latent_dim: int, activation: str
     ) -> None:
-        widths = (latent_dim, *reversed(hidden_sizes), math.prod(image_shape))
-        layers: list[nn.Module] = []
-        for number, (width, size) in enumerate(pairwise(widths)):
-            layers.append(nn.Linear(width, size))
-            if number < len(hidden_sizes):
-                layers.append(ACTIVATIONS[activation]())
-        super().__init__(*layers, nn.Unflatten(1, image_shape))
+        widths = (math.prod(image_shape), *hidden_sizes, latent_dim)
+        layers: dict[str, nn.Module] = {}
+        for number in range(len(widths) - 1, 0, -1):
+            layers[f"layer{number}"] = nn.Linear(widths[number], widths[number - 1])
+            if number > 1:
+                layers[f"activation{number}"] = ACTIVATIONS[activation]()
+        super().__init__(OrderedDict(layers, unflatten=nn.Unflatten(1, image_shape)))
 
 
 class TiedDecoder(nn.Module):
@@ -59,18 +71,21 @@ class TiedDecoder(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], hidden_sizes: tuple[int, ...], activation: str) -> None:
         super().__init__()
-        sizes = (*reversed(hidden_sizes), math.prod(image_shape))
-        self.biases = nn.ParameterList(nn.Linear(1, size).bias.data.zero_() for size in sizes)
+        widths = enumerate((math.prod(image_shape), *hidden_sizes), start=1)
+        self.biases = nn.ParameterDict({f"layer{number}": torch.zeros(width) for number, width in widths})
         self.activation = ACTIVATIONS[activation]()
         self.image_shape = image_shape
 
-    def forward(self, code: Tensor, weights: list[Tensor]) -> Tensor:
-        """(N, Z) codes and the encoder's weights, first layer first -> (N, C, H, W)."""
-        for number, (weight, bias) in enumerate(zip(reversed(weights), self.biases, strict=True)):
-            code = functional.linear(code, weight.t(), bias)
-            if number < len(self.biases) - 1:
+    def forward(self, code: Tensor, weights: list[Tensor], outermost: int = 1) -> Tensor:
+        """(N, Z) codes and the encoder's weights, `layer1` first -> (N, C, H, W).
+
+        With `outermost` above 1 it stops after that layer, at (N, its width), activated.
+        """
+        for number in range(len(weights), outermost - 1, -1):
+            code = functional.linear(code, weights[number - 1].t(), self.biases[f"layer{number}"])
+            if number > 1:
                 code = self.activation(code)
-        images: Tensor = code.unflatten(1, self.image_shape)
+        images: Tensor = code.unflatten(1, self.image_shape) if outermost == 1 else code
         return images
 
 

@@ -1,3 +1,4 @@
+import math
 import pickle
 from collections import Counter
 
@@ -131,3 +132,57 @@ def test_batch_larger_than_the_training_split_is_an_error():
 def test_a_loader_before_setup_says_what_is_missing():
     with pytest.raises(DataError, match=r"the train split is not read yet; expected setup\(\) first"):
         DigitsDataModule().train_dataloader()
+
+
+# Binary pixels
+
+
+def bytes_of(loader):
+    return torch.cat([batch.image for batch in loader])
+
+
+def ready(**options):
+    datamodule = DigitsDataModule(**{"batch_size": 1258, **options})
+    datamodule.setup()
+    return datamodule
+
+
+def test_none_leaves_the_greys():
+    assert len(bytes_of(ready().val_dataloader()).unique()) == 17
+
+
+def test_threshold_is_at_the_middle_of_every_split():
+    for split in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        greys, binary = (bytes_of(getattr(ready(binarize=b), split)()) for b in ("none", "threshold"))
+        assert torch.equal(binary, (greys > 127).to(torch.uint8) * 255)
+
+
+def test_static_pixels_are_0_or_255_and_drawn_from_the_greys():
+    for split in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        greys, binary = (bytes_of(getattr(ready(binarize=b), split)()) for b in ("none", "static"))
+        assert binary.dtype == torch.uint8
+        assert binary.unique().tolist() == [0, 255]
+        for level in (0, 64, 128, 191, 255):
+            drawn = binary[greys == level].float() / 255
+            spread = math.sqrt(level / 255 * (1 - level / 255) / len(drawn))
+            assert drawn.mean().item() == pytest.approx(level / 255, abs=5 * spread + 1e-6)
+
+
+def test_the_static_set_is_the_same_for_every_seed_and_each_time():
+    def every_digit(**options):
+        datamodule = ready(binarize="static", **options)
+        loaders = (datamodule.train_dataloader(), datamodule.val_dataloader())
+        return sorted(image.numpy().tobytes() for loader in loaders for image in bytes_of(loader))
+
+    first = every_digit()
+    assert every_digit(seed=5) == first
+    torch.rand(1)
+    assert every_digit() == first
+    assert torch.equal(*(bytes_of(ready(binarize="static", seed=s).test_dataloader()) for s in (0, 5)))
+
+
+def test_validation_and_test_of_dynamic_are_the_static_ones():
+    for split in ("val_dataloader", "test_dataloader"):
+        static, dynamic = (bytes_of(getattr(ready(binarize=b), split)()) for b in ("static", "dynamic"))
+        assert torch.equal(static, dynamic)
+    assert len(bytes_of(ready(binarize="dynamic").train_dataloader()).unique()) == 17  # drawn later, on the device

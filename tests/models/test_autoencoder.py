@@ -147,6 +147,78 @@ def test_reconstruct_restores_the_mode_after_an_error():
     assert model.training
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_interpolation_draws_the_straight_line_clamped_and_restores_the_mode(training):
+    model = Autoencoder(SHAPE, latent_dim=4, output_activation="linear").train(training)
+    with torch.no_grad():
+        model.decoder[-2].bias.copy_(torch.linspace(-5, 5, 64))
+    z0, z1 = torch.randn(3, 4), torch.randn(3, 4)
+    images = model.interpolate(z0, z1, 5)
+    assert images.shape == (3, 5, *SHAPE)
+    assert (images.min(), images.max()) == (0, 1)
+    for step in range(5):
+        expected = model.decode(z0 + step / 4 * (z1 - z0)).clamp(0, 1)
+        torch.testing.assert_close(images[:, step], expected, rtol=1e-4, atol=1e-5)
+    assert not images.requires_grad
+    assert model.training == model.decoder.training == training
+
+
+def test_interpolation_of_codes_of_two_shapes_is_an_error():
+    with pytest.raises(GenmodelsError, match=r"interpolate: the codes have the shapes \(1, 4\) and \(2, 4\)"):
+        Autoencoder(SHAPE, latent_dim=4).interpolate(torch.zeros(1, 4), torch.zeros(2, 4), 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"hidden_sizes": (12,)}, (12, 3, 8, 6)),
+        ({"hidden_sizes": (), "latent_dim": 7, "tied": True}, (7, 3, 8, 6)),
+        ({"network": "conv", "hidden_sizes": (12, 4)}, (12, 3, 3, 3)),
+    ],
+)
+def test_filters_are_the_first_layers_weights_grey_where_0(options, shape):
+    model = Autoencoder((3, 8, 6), **options)
+    weight = next(model.encoder.parameters())
+    with torch.no_grad():
+        weight[1] *= 1000
+        weight[2, :1] = 0
+        weight[3] = 0
+    filters = model.filters()
+    assert filters.shape == shape
+    assert not filters.requires_grad
+    extremes = (filters - 0.5).abs().flatten(1).amax(1)
+    assert extremes.tolist() == pytest.approx([0.5 if unit != 3 else 0 for unit in range(len(filters))])
+    assert (filters[3] == 0.5).all()
+    assert (filters[2].flatten()[0]) == 0.5
+    # Each is its weights, but for a factor.
+    signed, weights = (filters - 0.5).flatten(1), weight.detach().reshape(len(filters), -1)
+    cosines = torch.nn.functional.cosine_similarity(signed, weights, dim=1)
+    assert [c for unit, c in enumerate(cosines.tolist()) if unit != 3] == pytest.approx([1] * (len(filters) - 1))
+
+
+def test_filters_of_ones_own_encoder_that_does_not_see_the_pixels_are_none():
+    class Own(Autoencoder):
+        def build_encoder(self):
+            return torch.nn.Sequential(torch.nn.AvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16, self.latent_dim))
+
+    assert Own(SHAPE).filters().shape == (0, *SHAPE)
+
+
+def test_filters_draw_no_random_numbers():
+    model, before = Autoencoder(SHAPE), torch.get_rng_state()
+    model.filters()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_codes_are_float32_in_half_precision_too(digits):
+    model = Autoencoder(SHAPE)
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = model.encode(digits[:5])
+        drawn = model.decode(codes)
+    assert codes.dtype == drawn.dtype == torch.float32
+    torch.testing.assert_close(codes, model.encode(digits[:5]), rtol=0.05, atol=0.02)
+
+
 def test_predictions_are_the_codes_with_their_labels(digits):
     model, labels = Autoencoder(SHAPE, latent_dim=3).eval(), torch.arange(5)
     (prediction,) = make_trainer().predict(model, DataLoader([(digits[:5], labels)], batch_size=None))

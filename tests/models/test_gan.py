@@ -9,6 +9,7 @@ from lightning_genmodels import GAN, GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.penalties import r1_penalty
 from lightning_genmodels.models.gan import NETWORKS, to_signed, to_unit
+from lightning_genmodels.models.interpolation import spherical_path
 
 SHAPE = (1, 8, 8)
 
@@ -108,6 +109,29 @@ def test_many_samples_in_parts_are_the_same_images():
     whole = model.sample(1100, generator=torch.Generator().manual_seed(0))
     latents = torch.randn(1100, model.latent_dim, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(whole, to_unit(model.generator_ema.eval()(latents)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_interpolation_draws_the_great_circle_by_the_average_and_restores_the_mode(decay):
+    model = gan(network="dcgan", image_shape=(1, 16, 16), ema_decay=decay, latent_dim=8).train()
+    fit(model, images(2, 4, (1, 16, 16)))
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    z0, z1 = (torch.randn(3, 8, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    drawn = model.interpolate(z0, z1, 4)
+    assert drawn.shape == (3, 4, 1, 16, 16)
+    assert 0 <= drawn.min() < drawn.max() <= 1
+    assert all(module.training for module in model.averaged_generator.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())  # no statistics move
+    model.eval()
+    circle = spherical_path(z0, z1, 4)
+    for step in range(4):
+        torch.testing.assert_close(drawn[:, step], model(circle[:, step]), rtol=0, atol=1e-5)
+
+
+def test_interpolation_of_one_step_is_an_error():
+    with pytest.raises(GenmodelsError, match="interpolate: steps is 1; expected 2 or more"):
+        gan().interpolate(torch.zeros(1, 64), torch.zeros(1, 64), 1)
 
 
 def test_ones_own_network_needs_one_method():

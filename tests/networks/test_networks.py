@@ -106,16 +106,68 @@ def test_decoder_leaves_its_output_to_the_caller(network):
     assert images.min() < 0
 
 
+def tied(sizes=(6,), activation="tanh"):
+    """A tied decoder with biases that are not 0, and the encoder's weights, `layer1` first."""
+    encoder = MLPEncoder((1, 4, 3), sizes, 5, activation, "linear")
+    decoder = TiedDecoder((1, 4, 3), sizes, activation)
+    for bias in decoder.parameters():
+        nn.init.normal_(bias)
+    return decoder, [m.weight for m in encoder.modules() if isinstance(m, nn.Linear)]
+
+
 def test_tied_decoder_applies_the_encoders_weights_transposed():
-    encoder = MLPEncoder((1, 4, 3), (6,), 5, "tanh", "linear")
-    decoder = TiedDecoder((1, 4, 3), (6,), "tanh")
-    first, second = (m.weight for m in encoder.modules() if isinstance(m, nn.Linear))
-    hidden_bias, image_bias = (nn.init.normal_(bias) for bias in decoder.parameters())
+    decoder, (first, second) = tied()
     codes = torch.randn(2, 5)
-    expected = torch.tanh(codes @ second + hidden_bias) @ first + image_bias
+    expected = torch.tanh(codes @ second + decoder.biases["layer2"]) @ first + decoder.biases["layer1"]
     torch.testing.assert_close(decoder(codes, [first, second]), expected.reshape(2, 1, 4, 3), rtol=1e-5, atol=1e-6)
+
+
+def test_tied_decoder_is_the_mirror_image_of_one_with_weights_of_its_own():
+    decoder, weights = tied((8, 6))
+    plain = MLPDecoder((1, 4, 3), (8, 6), 5, "tanh")
+    with torch.no_grad():
+        for number, weight in enumerate(weights, start=1):
+            plain.get_submodule(f"layer{number}").weight.copy_(weight.t())
+            plain.get_submodule(f"layer{number}").bias.copy_(decoder.biases[f"layer{number}"])
+    codes = torch.randn(2, 5)
+    torch.testing.assert_close(decoder(codes, weights), plain(codes), rtol=1e-5, atol=1e-6)
 
 
 def test_tied_decoder_has_biases_alone():
     decoder = TiedDecoder((1, 4, 3), (6,), "relu")
-    assert [tuple(p.shape) for p in decoder.parameters()] == [(6,), (12,)]
+    shapes = {name: tuple(p.shape) for name, p in decoder.named_parameters()}
+    assert shapes == {"biases.layer1": (12,), "biases.layer2": (6,)}
+    assert not any(p.any() for p in decoder.parameters())
+
+
+def test_tied_decoder_stops_after_its_outermost_layer_activated():
+    decoder, weights = tied((8, 6))
+    codes = torch.randn(2, 5)
+    inner = torch.tanh(codes @ weights[2] + decoder.biases["layer3"])
+    middle = torch.tanh(inner @ weights[1] + decoder.biases["layer2"])
+    whole = (middle @ weights[0] + decoder.biases["layer1"]).reshape(2, 1, 4, 3)
+    for outermost, expected in ((3, inner), (2, middle), (1, whole)):
+        torch.testing.assert_close(decoder(codes, weights, outermost=outermost), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(), (6,), (8, 6)])
+def test_layers_are_numbered_from_the_image_on_in_both_directions(sizes):
+    encoder = MLPEncoder((1, 4, 3), sizes, 5, "relu", "linear")
+    decoder, widths = MLPDecoder((1, 4, 3), sizes, 5, "relu"), (12, *sizes, 5)
+    for number in range(1, len(widths)):
+        outer, inner = widths[number - 1], widths[number]
+        assert encoder.get_submodule(f"layer{number}").weight.shape == (inner, outer)
+        assert decoder.get_submodule(f"layer{number}").weight.shape == (outer, inner)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda sizes, z: MLPEncoder((1, 4, 3), sizes, z, "relu", "linear"),
+        lambda sizes, z: MLPDecoder((1, 4, 3), sizes, z, "relu"),
+        lambda sizes, z: TiedDecoder((1, 4, 3), sizes, "relu"),
+    ],
+)
+def test_a_deeper_networks_outer_layers_have_the_names_and_shapes_of_a_shallower_ones(build):
+    shallow, deep = ({n: p.shape for n, p in build(*a).named_parameters()} for a in (((8,), 6), ((8, 6), 5)))
+    assert shallow.items() < deep.items()

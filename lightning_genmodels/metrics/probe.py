@@ -1,0 +1,61 @@
+"""How much of the classes a code tells: simple classifiers on frozen codes."""
+
+import warnings
+
+from torch import Tensor
+
+from lightning_genmodels.errors import GenmodelsError
+
+
+def probe_codes(
+    train_codes: Tensor,
+    train_labels: Tensor,
+    codes: Tensor,
+    labels: Tensor,
+    *,
+    inverse_penalty: float = 1.0,
+    neighbours: int = 5,
+    max_iter: int = 200,
+) -> dict[str, float]:
+    """Error rates of two classifiers that are trained on some codes and judged by others (scikit-learn's).
+
+    All codes are divided by one number, their mean standard deviation in the training codes, so that
+    `inverse_penalty` means the same for every model.
+
+    Args:
+        train_codes: (M, Z).
+        train_labels: (M,) classes, at least two different ones.
+        codes: (N, Z).
+        labels: (N,).
+        inverse_penalty: C of the logistic regression; less is smoother.
+        neighbours: k of the k-nearest-neighbours classifier (Euclidean).
+        max_iter: steps of the logistic regression's L-BFGS.
+
+    Returns:
+        "logistic" and "knn": shares of wrong answers in [0, 1].
+
+    Raises:
+        GenmodelsError: for labels of one class only, or fewer training codes than neighbours.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # slow to import, and not every run probes
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+
+    classes = len(train_labels.unique())
+    if classes < 2 or len(train_codes) < neighbours:
+        raise GenmodelsError(
+            f"probe: {len(train_codes)} training codes of {classes} class(es); expected {neighbours} codes or more, of "
+            "at least 2 classes."
+        )
+    scale = train_codes.float().std(0).mean().clamp_min(1e-12)
+    x, points = ((c.float() / scale).cpu().numpy() for c in (train_codes, codes))
+    y, truth = train_labels.cpu().numpy(), labels.cpu().numpy()
+    errors = {}
+    for name, classifier in (
+        ("logistic", LogisticRegression(C=inverse_penalty, max_iter=max_iter)),
+        ("knn", KNeighborsClassifier(neighbours)),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is a choice here, not a fault
+            errors[name] = float((classifier.fit(x, y).predict(points) != truth).mean())
+    return errors
