@@ -19,16 +19,17 @@ def batch_generator(seed: int, batch: int, rank: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
-def distort(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def distort(images: Tensor, share: float, generator: torch.Generator, *, binary: bool = False) -> Tensor:
     """Turns, scales, shears and shifts a share of the images a little.
 
-    Bicubic, and not all of the images: interpolation smooths, and a model that saw smoothed strokes only would do
-    worse on the real ones.
+    Not all of the images: interpolation smooths, if bicubic the least, and a model that saw smoothed strokes only would
+    do worse on the real ones.
 
     Args:
         images: (N, C, H, W) float in [0, 1].
         share: probability of an image to be changed, in [0, 1].
         generator: of the draws, on the CPU.
+        binary: takes the nearest pixel instead of interpolating, so that 0 and 1 stay 0 and 1.
 
     Returns:
         the same shape and range; outside of the image is 0.
@@ -43,7 +44,8 @@ def distort(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     )
     theta = torch.stack([torch.stack(row, -1) for row in rows], 1)
     places = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    moved = functional.grid_sample(images, places, mode="bicubic", align_corners=False).clamp(0, 1)
+    mode = "nearest" if binary else "bicubic"
+    moved = functional.grid_sample(images, places, mode=mode, align_corners=False).clamp(0, 1)
     return torch.where(chosen.to(images.device).view(n, 1, 1, 1), moved, images)
 
 

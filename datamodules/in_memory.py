@@ -38,7 +38,7 @@ class InMemoryDataModule(LightningDataModule):
             probability, the same draw for everyone; "dynamic", drawn anew for each training batch (validation and test
             as in "static"); "none" leaves the greys.
         augment: share of the training images that are turned, scaled, sheared and shifted a little, anew in each
-            batch, on the device; with binarize "none" or "dynamic".
+            batch, on the device; binary images stay binary.
 
     Raises:
         DataError: for an option out of its range, or a training split smaller than one batch.
@@ -74,11 +74,6 @@ class InMemoryDataModule(LightningDataModule):
             raise DataError(f"{name}: binarize is {binarize!r}; expected one of {', '.join(get_args(BinarizeName))}.")
         if not 0 <= augment <= 1:
             raise DataError(f"{name}: augment is {augment}; expected 0 to 1, a share of the images.")
-        if augment and binarize in ("threshold", "static"):
-            raise DataError(
-                f"{name}: augment is {augment} with binarize {binarize!r}, and would make greys of it; "
-                "expected binarize 'none' or 'dynamic'."
-            )
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.image_size = image_size
@@ -191,7 +186,7 @@ class InMemoryDataModule(LightningDataModule):
         generator = batch_generator(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
         images = batch.image
         if self.augment:
-            images = distort(images, self.augment, generator)
+            images = distort(images, self.augment, generator, binary=self.binarize in ("threshold", "static"))
         if self.binarize == "dynamic":
             images = draw_binary(images, generator)
         return batch._replace(image=images)

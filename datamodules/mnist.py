@@ -43,7 +43,7 @@ class MNISTDataModule(InMemoryDataModule):
             probability, the same draw for everyone; "dynamic", drawn anew for each training batch (validation and test
             as in "static"); "none" leaves the greys.
         augment: share of the training images that are turned, scaled, sheared and shifted a little, anew in each
-            batch, on the device; with binarize "none" or "dynamic".
+            batch, on the device; binary images stay binary.
 
     Raises:
         DataError: for an option out of its range; files that are missing and cannot be fetched; a file that is

@@ -1,6 +1,6 @@
 """A score of the representation that a model learns."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -101,16 +101,23 @@ class FeatureProbe(Callback):
     def _share(self, trainer: Trainer) -> int:
         return -(-self.train_count // trainer.world_size)
 
-    def _training_codes(self, trainer: Trainer, model: LightningModule) -> Iterator[tuple[Tensor, Tensor]]:
+    def _training_codes(self, trainer: Trainer, model: LightningModule) -> Generator[tuple[Tensor, Tensor], None, None]:
         """A pass of its own over the training data, which leaves the training's where it is."""
         datamodule: Any = getattr(trainer, "datamodule", None)
         loader = trainer.train_dataloader if datamodule is None else datamodule.train_dataloader()
         own = datamodule is not None and is_overridden("on_after_batch_transfer", datamodule)
         hooks = datamodule if own else model
-        with torch.random.fork_rng(devices=[]):  # a loader that shuffles would draw from the training's numbers
-            for batch in loader or ():
-                moved = model.transfer_batch_to_device(batch, model.device, 0)
-                yield _encode(model, hooks.on_after_batch_transfer(moved, 0))
+        # A loader that shuffles would draw from the training's numbers, the global ones or its own.
+        generator = getattr(loader, "generator", None)
+        state = generator.get_state() if isinstance(generator, torch.Generator) else None
+        try:
+            with torch.random.fork_rng(devices=[]):
+                for batch in () if loader is None else loader:
+                    moved = model.transfer_batch_to_device(batch, model.device, 0)
+                    yield _encode(model, hooks.on_after_batch_transfer(moved, 0))
+        finally:
+            if isinstance(generator, torch.Generator) and state is not None:
+                generator.set_state(state)
 
     def state_dict(self) -> dict[str, Any]:
         """How many validations there were."""
@@ -129,7 +136,7 @@ def _encode(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
     return model.encode(batch[0]), labels
 
 
-def _first(batches: Iterator[tuple[Tensor, Tensor]], count: int) -> list[tuple[Tensor, Tensor]]:
+def _first(batches: Generator[tuple[Tensor, Tensor], None, None], count: int) -> list[tuple[Tensor, Tensor]]:
     kept: list[tuple[Tensor, Tensor]] = []
     missing = count
     for codes, labels in batches:
@@ -137,6 +144,7 @@ def _first(batches: Iterator[tuple[Tensor, Tensor]], count: int) -> list[tuple[T
         missing -= len(kept[-1][0])
         if missing == 0:
             break
+    batches.close()  # now, so that it puts the random numbers back
     return kept
 
 

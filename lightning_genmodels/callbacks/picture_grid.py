@@ -76,7 +76,7 @@ class PictureGrid(Callback):
             self._images = batch[0][: self.count]
         if hasattr(model, "encode") and sum(map(len, self._codes)) < CODES:
             self._codes.append(model.encode(batch[0]).cpu())
-            self._labels += [batch[1].cpu()] if len(batch) > 1 else []
+            self._labels += [batch[1].cpu()] if len(batch) > 1 and isinstance(batch[1], Tensor) else []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook."""
@@ -145,7 +145,9 @@ def _plane(codes: Tensor) -> Tensor:
         return codes
     centred = (codes - codes.mean(0)).double()
     axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :2]
-    axes = axes * axes.sum(0).sign()  # else the picture might be mirrored from one validation to the next
+    axes = torch.where(
+        axes.sum(0) < 0, -axes, axes
+    )  # else the picture might be mirrored from one validation to the next
     components = centred @ axes
     return torch.nn.functional.pad(components, (0, 2 - components.shape[1]))
 

@@ -38,23 +38,46 @@ def data_of(options: argparse.Namespace) -> LightningDataModule:
     path = Path(resolve_config(options.config)) if options.config is not None else Path(str(run), "config.yaml")
     check_yaml(path)
     config = yaml.safe_load(path.read_text())
-    if not isinstance(config, dict) or "data" not in config:
+    data = config.get("data") if isinstance(config, dict) else None
+    if not isinstance(data, str) and not (isinstance(data, dict) and "class_path" in data):
         raise GenmodelsError(f"{path} names no data; expected the configuration of a training.")
+    if options.data_dir is not None:
+        data = {"class_path": data} if isinstance(data, str) else data
+        data["init_args"] = {**(data.get("init_args") or {}), "data_dir": options.data_dir}
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    if options.data_dir is not None:
-        config["data"].setdefault("init_args", {})["data_dir"] = options.data_dir
+    failures: list[Exception] = []
+
+    def construct(class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return class_type(*args, **kwargs)
+        except Exception as error:  # raised again, here and below: jsonargparse would hide it behind its own
+            failures.append(error)
+            raise
+
+    parser.add_instantiator(construct, LightningDataModule, subclasses=True)
     try:
-        parsed = parser.parse_object({"data": config["data"]})
-    except (jsonargparse.ArgumentError, TypeError) as error:
+        datamodule: LightningDataModule = parser.instantiate_classes(parser.parse_object({"data": data})).data
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        if failures:
+            raise failures[0] from None
         raise GenmodelsError(f"{path}: {shorten(str(error))}") from error
-    datamodule: LightningDataModule = parser.instantiate_classes(parsed).data
     datamodule.prepare_data()
     datamodule.setup(None)  # type: ignore[arg-type]  # Lightning documents None for all stages, its stub does not
     return datamodule
 
 
-def float_batches(datamodule: Any, loader: Any) -> Iterator[tuple[Tensor, ...]]:
-    """A loader's batches as a model takes them, images float in [0, 1]."""
+def float_batches(model: Any, datamodule: Any, loader: Any) -> Iterator[tuple[Tensor, ...]]:
+    """A loader's batches as the model takes them, images float in [0, 1].
+
+    Raises:
+        GenmodelsError: for images of another shape than the model's.
+    """
     for batch in loader:
-        yield datamodule.to_float(batch) if hasattr(datamodule, "to_float") else batch
+        floats = datamodule.to_float(batch) if hasattr(datamodule, "to_float") else batch
+        if tuple(floats[0].shape[1:]) != tuple(model.image_shape):
+            raise GenmodelsError(
+                f"{type(datamodule).__name__} gives images of {tuple(floats[0].shape[1:])}; expected "
+                f"{tuple(model.image_shape)}, the model's image_shape."
+            )
+        yield floats

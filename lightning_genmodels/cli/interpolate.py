@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
@@ -69,7 +70,7 @@ def ends(model: Any, options: argparse.Namespace) -> tuple[Tensor, Tensor]:
         first, last = model.encode(images.to(model.device)).chunk(2)
         return first, last
     datamodule = data_of(options)
-    images = torch.cat([batch[0] for batch in float_batches(datamodule, datamodule.test_dataloader())])
+    images = torch.cat([batch[0] for batch in float_batches(model, datamodule, datamodule.test_dataloader())])
     if len(images) < 2 * options.count:
         raise GenmodelsError(f"--count is {options.count}; expected {len(images) // 2} or less, half the test images.")
     chosen = images[torch.randperm(len(images), generator=generator)[: 2 * options.count]]
@@ -87,9 +88,12 @@ def read_image(path: str, image_shape: tuple[int, int, int]) -> Tensor:
     if channels not in (1, 3):
         raise GenmodelsError(f"--images: the model's images have {channels} channels; expected 1 or 3.")
     try:
-        with Image.open(path) as picture:
+        with Image.open(path) as opened:
+            picture: Image.Image = opened
+            if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
+                picture = Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
             pixels = transforms.pil_to_tensor(picture.convert("L" if channels == 1 else "RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise GenmodelsError(f"--images {path} cannot be read as a picture ({error}).") from error
     image: Tensor = transforms.resize(pixels, [height, width], antialias=True).float().div(255)
     return image

@@ -37,8 +37,8 @@ def probe(argv: list[str]) -> None:
             "autoencoder."
         )
     datamodule = data_of(options)
-    train_codes, train_labels = codes_of(model, float_batches(datamodule, datamodule.train_dataloader()))
-    codes, labels = codes_of(model, float_batches(datamodule, datamodule.test_dataloader()))
+    train_codes, train_labels = codes_of(model, float_batches(model, datamodule, datamodule.train_dataloader()))
+    codes, labels = codes_of(model, float_batches(model, datamodule, datamodule.test_dataloader()))
     errors = probe_codes(
         train_codes[: options.train_count],
         train_labels[: options.train_count],

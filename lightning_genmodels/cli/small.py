@@ -32,8 +32,10 @@ def model_on_device(options: argparse.Namespace) -> LightningModule:
     """The checkpoint's model, on the device asked for.
 
     Raises:
-        GenmodelsError: for a device that there is not, or a checkpoint that cannot be loaded.
+        GenmodelsError: for a device that there is not, a seed out of range, or a checkpoint that cannot be loaded.
     """
+    if not 0 <= options.seed < 2**63:
+        raise GenmodelsError(f"--seed is {options.seed}; expected 0 to 2^63 - 1.")
     try:
         torch.empty(0, device=options.device)
     except (RuntimeError, AssertionError) as error:

@@ -28,11 +28,11 @@ def probe_codes(
         codes: (N, Z).
         labels: (N,).
         inverse_penalty: C of the logistic regression; less is smoother.
-        neighbours: k of the k-nearest-neighbours classifier (Euclidean).
+        neighbours: k of the k-nearest-neighbours classifier (Euclidean); 0 leaves it out.
         max_iter: steps of the logistic regression's L-BFGS.
 
     Returns:
-        "logistic" and "knn": shares of wrong answers in [0, 1].
+        "logistic" and, unless left out, "knn": shares of wrong answers in [0, 1].
 
     Raises:
         GenmodelsError: for labels of one class only, or fewer training codes than neighbours.
@@ -51,10 +51,10 @@ def probe_codes(
     x, points = ((c.float() / scale).cpu().numpy() for c in (train_codes, codes))
     y, truth = train_labels.cpu().numpy(), labels.cpu().numpy()
     errors = {}
-    for name, classifier in (
-        ("logistic", LogisticRegression(C=inverse_penalty, max_iter=max_iter)),
-        ("knn", KNeighborsClassifier(neighbours)),
-    ):
+    classifiers = {"logistic": LogisticRegression(C=inverse_penalty, max_iter=max_iter)}
+    if neighbours:
+        classifiers["knn"] = KNeighborsClassifier(neighbours)
+    for name, classifier in classifiers.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is a choice here, not a fault
             errors[name] = float((classifier.fit(x, y).predict(points) != truth).mean())

@@ -1,7 +1,7 @@
 """Autoencoder: a code from which the image can be drawn again."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,7 +12,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.checks import check_images, finite_sum, row_is_due
 from lightning_genmodels.models.interpolation import linear_path
-from lightning_genmodels.models.schedules import AutoencoderScheduleName, cosine_factor, training_steps
+from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName, cosine_factor, training_steps
 from lightning_genmodels.networks.autoencoder import (
     ACTIVATIONS,
     ActivationName,
@@ -48,7 +48,8 @@ class Autoencoder(LightningModule):
         code_activation: of the code.
         output_activation: "sigmoid" or "linear".
         tied: the decoder's weights are the encoder's, transposed; biases stay its own. For "mlp".
-        reconstruction_loss: "mse", or "bce": binary cross-entropy, which needs the sigmoid output.
+        reconstruction_loss: "mse": squared error, or "bce": binary cross-entropy, which needs the sigmoid output; of an
+            image, summed over its pixels, in the mean over images.
         learning_rate: Adam's step size.
         schedule: of the learning rate: "none", or "cosine": up over the first 5 % of the training, then along a
             cosine to zero.
@@ -59,6 +60,7 @@ class Autoencoder(LightningModule):
     """
 
     best_metric = ("val/reconstruction", "min")
+    optimizer: OptimizerName = "adam"  # a variant may offer the choice
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class Autoencoder(LightningModule):
             ("code_activation", code_activation, [*ACTIVATIONS]),
             ("output_activation", output_activation, ["sigmoid", "linear"]),
             ("reconstruction_loss", reconstruction_loss, [*RECONSTRUCTION_LOSSES]),
-            ("schedule", schedule, ["none", "cosine"]),
+            ("schedule", schedule, [*get_args(AutoencoderScheduleName)]),
         ):
             if value not in choices:
                 raise GenmodelsError(f"{name}: {option} is {value!r}; expected one of {', '.join(choices)}.")
@@ -251,8 +253,10 @@ class Autoencoder(LightningModule):
         return codes | {"label": batch[1]} if len(batch) > 1 else codes
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam."""
+        """Adam, or stochastic gradient descent with momentum."""
         parameters = [p for p in self.parameters() if p.requires_grad]
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=0.9)
         # With a gradient scaler, the fused one would unscale too late for Lightning's clipping.
         return torch.optim.Adam(parameters, lr=self.learning_rate, fused=self.trainer.scaler is None)
 

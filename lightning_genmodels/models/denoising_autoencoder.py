@@ -1,7 +1,7 @@
 """DenoisingAutoencoder: draws the clean image from a corrupted one."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
-from lightning_genmodels.models.schedules import AutoencoderScheduleName
+from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName
 from lightning_genmodels.networks.autoencoder import ActivationName, TiedDecoder
 from lightning_genmodels.seeding import derive_seed
 
@@ -57,12 +57,13 @@ class DenoisingAutoencoder(Autoencoder):
     with one more starts from the weights of the one before and leaves the `frozen_layers` outermost as they are: it
     corrupts and reconstructs their output, by the squared error. At last all layers are trained together::
 
-        genmodels fit --config denoising_autoencoder_mnist
-        genmodels fit --config denoising_autoencoder_mnist --init_from runs/denoising_autoencoder_mnist/0/checkpoints/\
-last.ckpt --model.hidden_sizes [1000] --model.latent_dim 500 --model.frozen_layers 1
-        genmodels fit --config denoising_autoencoder_mnist --init_from runs/denoising_autoencoder_mnist/1/checkpoints/\
-last.ckpt --model.hidden_sizes [1000] --model.latent_dim 500
+        genmodels fit --model DenoisingAutoencoder --data MNISTDataModule --model.latent_dim 1000
+        genmodels fit --model DenoisingAutoencoder --data MNISTDataModule --model.latent_dim 500 \\
+            --model.hidden_sizes [1000] --model.frozen_layers 1 --init_from runs/RUN/0/checkpoints/last.ckpt
+        genmodels fit --model DenoisingAutoencoder --data MNISTDataModule --model.latent_dim 500 \\
+            --model.hidden_sizes [1000] --init_from runs/RUN/1/checkpoints/last.ckpt
 
+    with `denoisingautoencoder_mnist` for RUN.
     The activation of a hidden layer has to be what the code's was.
 
     Validation corrupts with the same noise each time and logs `val/reconstruction`, the loss; `val/psnr` of the output
@@ -80,8 +81,10 @@ last.ckpt --model.hidden_sizes [1000] --model.latent_dim 500
         code_activation: of the code.
         output_activation: "sigmoid" or "linear".
         tied: the decoder's weights are the encoder's, transposed; None ties an mlp.
-        reconstruction_loss: "bce": binary cross-entropy, which needs the sigmoid output, or "mse".
-        learning_rate: Adam's step size.
+        reconstruction_loss: "bce": binary cross-entropy, which needs the sigmoid output, or "mse": squared error; of an
+            image, summed over its pixels, in the mean over images.
+        optimizer: "adam", or "sgd" with momentum .9, whose filters are smoother.
+        learning_rate: its step size.
         schedule: of the learning rate: "none", or "cosine": up over the first 5 % of the training, then along a
             cosine to zero.
 
@@ -104,6 +107,7 @@ last.ckpt --model.hidden_sizes [1000] --model.latent_dim 500
         output_activation: Literal["sigmoid", "linear"] = "sigmoid",
         tied: bool | None = None,
         reconstruction_loss: ReconstructionLossName = "bce",
+        optimizer: OptimizerName = "adam",
         learning_rate: float = 1e-3,
         schedule: AutoencoderScheduleName = "none",
     ) -> None:
@@ -122,6 +126,12 @@ last.ckpt --model.hidden_sizes [1000] --model.latent_dim 500
         )
         layers = len(self.hidden_sizes) + 1 if network == "mlp" else 1
         for option, value, valid, expected in (
+            (
+                "optimizer",
+                optimizer,
+                optimizer in get_args(OptimizerName),
+                f"one of {', '.join(get_args(OptimizerName))}",
+            ),
             ("noise", noise, noise in NOISES, f"one of {', '.join(NOISES)}"),
             (
                 "noise_level",
@@ -143,6 +153,7 @@ last.ckpt --model.hidden_sizes [1000] --model.latent_dim 500
                 f"DenoisingAutoencoder: noise is 'salt_and_pepper' on frozen_layers of activation {activation!r}, "
                 "whose values do not lie in [0, 1]; expected activation 'sigmoid', or other noise."
             )
+        self.optimizer = optimizer
         self.noise = noise
         self.noise_level = noise_level
         self.frozen_layers = frozen_layers

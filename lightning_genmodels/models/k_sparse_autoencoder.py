@@ -1,6 +1,6 @@
 """KSparseAutoencoder: of the code's units, only the k largest speak."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.metrics import UnitActivity
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
-from lightning_genmodels.models.schedules import AutoencoderScheduleName, linear_count, training_steps
+from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName, linear_count, training_steps
 from lightning_genmodels.networks.autoencoder import ActivationName, MLPEncoder
 
 
@@ -68,7 +68,7 @@ class KSparseAutoencoder(Autoencoder):
         code_activation: ActivationName = "linear",
         output_activation: Literal["sigmoid", "linear"] = "linear",
         tied: bool | None = None,
-        optimizer: Literal["adam", "sgd"] = "adam",
+        optimizer: OptimizerName = "adam",
         learning_rate: float = 1e-3,
         schedule: AutoencoderScheduleName = "none",
     ) -> None:
@@ -90,7 +90,7 @@ class KSparseAutoencoder(Autoencoder):
                 raise GenmodelsError(
                     f"KSparseAutoencoder: {option} is {value}; expected 1 to latent_dim, which is {latent_dim}."
                 )
-        if optimizer not in ("adam", "sgd"):
+        if optimizer not in get_args(OptimizerName):
             raise GenmodelsError(f"KSparseAutoencoder: optimizer is {optimizer!r}; expected one of adam, sgd.")
         if not alpha >= 1:
             raise GenmodelsError(f"KSparseAutoencoder: alpha is {alpha}; expected 1 or more.")
@@ -138,12 +138,6 @@ class KSparseAutoencoder(Autoencoder):
         super().on_train_start()
         if self.k_start != self.k:
             self._total_steps = training_steps(self, f"k goes from {self.k_start} to {self.k}")
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, or stochastic gradient descent with momentum."""
-        if self.optimizer == "adam":
-            return super().configure_optimizers()
-        return torch.optim.SGD(self.parameters(), lr=self.learning_rate, momentum=0.9)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Lightning's hook: centres a new model; k as a function of the step alone."""

@@ -7,11 +7,21 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
+from sklearn.decomposition import PCA
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_genmodels import GAN, Autoencoder, GenmodelsError
+from lightning_genmodels import (
+    GAN,
+    VAE,
+    Autoencoder,
+    DenoisingAutoencoder,
+    GenmodelsError,
+    KSparseAutoencoder,
+    SparseAutoencoder,
+)
 from lightning_genmodels.callbacks import PictureGrid
+from lightning_genmodels.pictures import bars, image_grid, scatter
 
 CELL, MARGIN = 32, 2  # an 8x8 image is drawn as 32x32, with two pixels between
 
@@ -184,8 +194,12 @@ class Snapshots(Callback):
         GAN((1, 8, 8), ema_decay=0.0),  # draws with the network in training itself, batch normalisation and all
         GAN((1, 8, 8), ema_decay=0.9),
         Autoencoder((1, 8, 8)),
+        KSparseAutoencoder((1, 8, 8)),
+        SparseAutoencoder((1, 8, 8), latent_dim=2),
+        DenoisingAutoencoder((1, 8, 8)),
+        VAE((1, 8, 8), latent_dim=2),
     ],
-    ids=["gan", "averaged_gan", "autoencoder"],
+    ids=["gan", "averaged_gan", "autoencoder", "k_sparse", "sparse", "denoising", "vae"],
 )
 def test_drawing_leaves_the_random_state_the_modes_and_the_weights_alone(tmp_path, model):
     before, after = Snapshots(), Snapshots()
@@ -200,6 +214,225 @@ def test_drawing_leaves_the_random_state_the_modes_and_the_weights_alone(tmp_pat
         assert torch.equal(rng, rng_after)
         assert modes == modes_after
         assert all(torch.equal(value, weights_after[name]) for name, value in weights.items())
+
+
+class Corrupter(Inverter):
+    def corrupt(self, images, *, generator=None):
+        return images * (torch.rand(images.shape, generator=generator) < 0.5)
+
+
+def test_a_corrupted_version_stands_between_the_image_and_what_is_made_of_it(tmp_path):
+    grids = []
+    for seed in (0, 1):
+        grid = PictureGrid(count=4, seed=seed, dirpath=str(tmp_path / str(seed)))
+        make_trainer(tmp_path, grid, max_epochs=2).fit(Corrupter(), loader(), loader())
+        first, second = (read_cells(tmp_path / str(seed) / f"reconstructions-0000000{n}.png") for n in (2, 5))
+        np.testing.assert_array_equal(first[0], second[0])  # the same noise at every validation
+        grids.append(first)
+    (cells, columns), (other_cells, _) = grids
+    assert columns % 3 == 0  # no group is broken over two rows
+    assert (np.array(cells[1::3]) != other_cells[1::3]).any()
+    generator = torch.Generator().manual_seed(0)
+    shown = zip(cells[::3], cells[1::3], cells[2::3], strict=True)
+    corrupted = Corrupter().corrupt(images(24)[:4], generator=generator)
+    assert 0.3 < (corrupted == 0).float().mean() < 0.7
+    for group, image, noisy in zip(shown, images(24)[:4], corrupted, strict=True):
+        np.testing.assert_array_equal(group, [as_bytes(image), as_bytes(noisy), as_bytes(1 - noisy)])
+
+
+class Filters(Plain):
+    def __init__(self, filters):
+        super().__init__()
+        self.filters = lambda: filters
+
+
+def drawn(folder, name, step=2):
+    return np.asarray(Image.open(folder / "pictures" / f"{name}-{step:08d}.png"))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 64])
+def test_as_many_filters_are_drawn_as_images_and_of_odd_channels_the_first(tmp_path, channels):
+    filters = torch.rand(9, channels, 3, 3)
+    make_trainer(tmp_path, PictureGrid(count=6)).fit(Filters(filters), loader(), loader())
+    shown = filters if channels == 3 else filters[:, :1]
+    np.testing.assert_array_equal(drawn(tmp_path, "filters"), image_grid(shown[:6]))
+
+
+def test_a_model_that_has_no_filters_to_show_draws_none(tmp_path):
+    make_trainer(tmp_path, PictureGrid()).fit(Filters(torch.empty(0, 1, 8, 8)), loader(), loader())
+    assert not list(tmp_path.rglob("*.png"))
+
+
+class Encoder(Plain):
+    """Its codes are pixels, the first one multiplied by the number of steps taken."""
+
+    def __init__(self, places=(0, 27)):
+        super().__init__()
+        self.places = list(places)
+
+    def encode(self, images):
+        scale = torch.ones(len(self.places))
+        scale[0] = max(self.global_step, 1)
+        return images.flatten(1)[:, self.places] * scale
+
+
+def labelled(labels, batch_size=8):
+    return DataLoader(TensorDataset(images(len(labels)), labels), batch_size=batch_size)
+
+
+def test_the_codes_of_the_validation_images_are_drawn_in_their_labels_colours(tmp_path):
+    labels = torch.arange(24) % 5
+    make_trainer(tmp_path, PictureGrid(count=1), max_epochs=2).fit(Encoder(), loader(), labelled(labels))
+    # Each validation shows its own codes, and those of the sanity check are forgotten.
+    for step in (3, 6):
+        codes = images(24).flatten(1)[:, [0, 27]] * torch.tensor([step, 1.0])
+        np.testing.assert_array_equal(drawn(tmp_path, "codes", step - 1), scatter(codes, labels))
+
+
+def test_of_many_validation_images_two_thousand_are_drawn(tmp_path):
+    labels = torch.arange(2300) % 3
+    make_trainer(tmp_path, PictureGrid(count=1)).fit(Encoder(), loader(), labelled(labels, batch_size=300))
+    codes = images(2300).flatten(1)[:2000, [0, 27]] * torch.tensor([3, 1.0])
+    np.testing.assert_array_equal(drawn(tmp_path, "codes"), scatter(codes, labels[:2000]))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        (),
+        (torch.rand(24),),
+        (torch.zeros(24, 3, dtype=torch.int64),),
+        (["seven"] * 24,),
+        (None,),
+    ],
+    ids=["nothing", "numbers", "several", "words", "none"],
+)
+def test_codes_without_classes_are_drawn_in_one_colour(tmp_path, rest):
+    batches = DataLoader([(images(24), *rest)], batch_size=None)
+    make_trainer(tmp_path, PictureGrid(count=1)).fit(Encoder(), loader(), batches)
+    codes = images(24).flatten(1)[:, [0, 27]] * torch.tensor([3, 1.0])
+    np.testing.assert_array_equal(drawn(tmp_path, "codes"), scatter(codes))
+
+
+def test_longer_codes_are_drawn_by_their_first_two_principal_components(tmp_path):
+    make_trainer(tmp_path, PictureGrid(count=1)).fit(Encoder((3, 8, 9, 30)), loader(), loader())
+    codes = images(24).flatten(1)[:, [3, 8, 9, 30]] * torch.tensor([3, 1.0, 1.0, 1.0])
+    pca = PCA(2, svd_solver="full")
+    places = pca.fit_transform(codes.double().numpy())
+    # A component's sign is free; ours is that of an axis whose entries have a positive sum.
+    places = torch.from_numpy(places * np.sign(pca.components_.sum(1)))
+    np.testing.assert_array_equal(drawn(tmp_path, "codes"), scatter(places))
+
+
+def test_a_code_of_one_number_is_drawn_along_a_line(tmp_path):
+    make_trainer(tmp_path, PictureGrid(count=1)).fit(Encoder((5,)), loader(), loader())
+    places = torch.stack([images(24).flatten(1)[:, 5], torch.zeros(24)], 1)
+    np.testing.assert_array_equal(drawn(tmp_path, "codes"), scatter(places))
+
+
+class Opposed(Plain):
+    """Its codes spread along an axis whose entries sum to 0."""
+
+    def encode(self, images):
+        first, second = images.flatten(1)[:, :2].T
+        return torch.stack([first, -first, 0.01 * second], 1)
+
+
+def test_codes_are_drawn_whatever_the_direction_of_their_axis(tmp_path):
+    make_trainer(tmp_path, PictureGrid(count=1)).fit(Opposed(), loader(), loader())
+    columns = (drawn(tmp_path, "codes") != 255).any(-1).any(0).nonzero()[0]
+    assert columns.max() - columns.min() > 400  # of 512
+
+
+class Drawer(Encoder):
+    """Draws the first coordinate on the left and the second on the right of an image."""
+
+    def decode(self, codes):
+        assert not self.training
+        return codes[:, :, None, None].repeat_interleave(4, 1).reshape(-1, 1, 1, 8).expand(-1, 1, 8, 8)
+
+
+class GaussianDrawer(Drawer):
+    """As shares of the normal distribution."""
+
+    def decode(self, codes):
+        return super().decode(torch.special.ndtr(codes))
+
+    def sample(self, n, *, generator=None):
+        return torch.zeros(n, 1, 8, 8)
+
+
+def read_manifold(folder, step=2):
+    """(16, 16, 2): the coordinates drawn at each place, from the top left."""
+    picture = drawn(folder, "manifold", step)
+    assert picture.shape == (16 * CELL, 16 * CELL, 3)
+    return picture[CELL // 2 :: CELL, :, 0].reshape(16, 16, CELL)[:, :, [CELL // 4, 3 * CELL // 4]] / 255
+
+
+def test_the_manifold_of_a_prior_is_drawn_at_equally_likely_places(tmp_path):
+    make_trainer(tmp_path, PictureGrid(count=1)).fit(GaussianDrawer(), loader(), loader())
+    found = read_manifold(tmp_path)
+    shares = (np.arange(16) + 0.5) / 16
+    np.testing.assert_allclose(found[..., 0], np.broadcast_to(shares, (16, 16)), atol=0.6 / 255)  # to the right
+    np.testing.assert_allclose(found[..., 1], np.broadcast_to(shares[::-1, None], (16, 16)), atol=0.6 / 255)  # upwards
+
+
+def test_without_a_prior_the_manifold_reaches_over_the_codes(tmp_path):
+    grid = PictureGrid(count=1)
+    trainer = make_trainer(tmp_path, grid, max_epochs=3, check_val_every_n_epoch=2, limit_train_batches=1)
+    model = Drawer()
+    trainer.fit(model, loader(), loader(n=200))
+    codes = images(200).flatten(1)[:, [0, 27]].numpy() * [2, 1]  # of the validation after the second step
+    low, high = np.quantile(codes, [0.02, 0.98], axis=0)
+    across, up = np.linspace(low, high, 16).clip(0, 1).T
+    assert (across == 1).any()  # what lies outside is clamped
+    for step in (1, 2):  # after a validation, and at the end of training, in train mode
+        found = read_manifold(tmp_path, step)
+        np.testing.assert_allclose(found[..., 0], np.broadcast_to(across, (16, 16)), atol=0.6 / 255)
+        np.testing.assert_allclose(found[..., 1], np.broadcast_to(up[::-1, None], (16, 16)), atol=0.6 / 255)
+    assert model.training
+
+
+def test_longer_codes_have_no_manifold(tmp_path):
+    make_trainer(tmp_path, PictureGrid(count=1)).fit(Drawer((0, 1, 2)), loader(), loader())
+    assert [path.name for path in tmp_path.glob("pictures/*")] == ["codes-00000002.png"]
+
+
+class Active(Plain):
+    rho = 0.2
+    unit_activations = None
+
+    def on_validation_epoch_end(self):
+        self.unit_activations = torch.linspace(0, 1, 7) if self.global_step > 3 else None
+
+
+def test_the_units_mean_activations_are_drawn_with_the_wanted_one_as_soon_as_they_are_known(tmp_path):
+    make_trainer(tmp_path, PictureGrid(count=1), max_epochs=2).fit(Active(), loader(), loader())
+    assert [path.name for path in tmp_path.glob("pictures/*")] == ["activations-00000005.png"]
+    np.testing.assert_array_equal(drawn(tmp_path, "activations", 5), bars(torch.linspace(0, 1, 7), 0.2))
+
+
+OF_ALL = {"reconstructions", "filters", "codes"}
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (GAN((1, 8, 8)), {"samples"}),
+        (Autoencoder((1, 8, 8), latent_dim=2), OF_ALL | {"manifold"}),
+        (KSparseAutoencoder((1, 8, 8)), OF_ALL),
+        (SparseAutoencoder((1, 8, 8)), OF_ALL | {"activations"}),
+        (DenoisingAutoencoder((1, 8, 8), network="conv"), OF_ALL),
+        (VAE((1, 8, 8)), OF_ALL | {"samples"}),
+        (VAE((1, 8, 8), latent_dim=2), OF_ALL | {"samples", "manifold"}),
+    ],
+    ids=["gan", "autoencoder", "k_sparse", "sparse", "denoising", "vae", "vae_in_the_plane"],
+)
+def test_every_model_draws_what_it_can(tmp_path, model, names):
+    make_trainer(tmp_path, PictureGrid(count=4)).fit(model, loader(), labelled(torch.arange(24) % 3))
+    paths = [*tmp_path.glob("pictures/*.png")]
+    assert {path.name for path in paths} == {f"{name}-00000002.png" for name in names}
+    assert all(np.asarray(Image.open(path)).std() > 1 for path in paths)
 
 
 @pytest.mark.parametrize("count", [0, -1])

@@ -51,6 +51,22 @@ def test_an_autoencoders_predictions_are_codes_labels_and_indices_in_the_order_o
     np.testing.assert_array_equal(arrays["index"], np.arange(180))
 
 
+def test_half_precision_changes_the_codes_slightly_and_not_their_type(predict, test_split):
+    run = predict("vae_digits", "--model", "VAE", "--data", "DigitsDataModule", "--trainer.precision", "bf16-mixed")
+    with np.load(run / "predictions" / "codes.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    images, labels = test_split
+    with torch.no_grad():
+        codes = load_model(run / "checkpoints" / "last.ckpt").encode(images).numpy()
+    assert {name: array.dtype.name for name, array in arrays.items()} == {
+        "code": "float32", "label": "int64", "index": "int64"
+    }  # fmt: skip
+    np.testing.assert_allclose(arrays["code"], codes, rtol=0.05, atol=0.05 * codes.std())
+    assert (arrays["code"] != codes).any()  # so it was computed in half precision
+    np.testing.assert_array_equal(arrays["label"], labels.numpy())
+    np.testing.assert_array_equal(arrays["index"], np.arange(180))
+
+
 def test_a_gans_predictions_are_as_many_pictures_as_there_are_test_images(predict):
     run = predict("gan_digits", "--config", "gan_digits")
     paths = sorted((run / "predictions").iterdir())

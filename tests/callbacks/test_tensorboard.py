@@ -8,11 +8,13 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALA
 
 from lightning_genmodels.cli import main
 
-FIT = [
-    *("fit", "--config", "gan_digits", "--trainer.logger", "TensorBoardLogger"),
+OPTIONS = [
+    *("--trainer.logger", "TensorBoardLogger"),
     *("--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "1", "--trainer.limit_train_batches", "6"),
     *("--trainer.log_every_n_steps", "3", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
 ]
+FIT = ["fit", "--config", "gan_digits", *OPTIONS]
+FIT_AUTOENCODER = ["fit", "--model", "SparseAutoencoder", "--data", "DigitsDataModule", *OPTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +26,39 @@ def run(tmp_path_factory):
     return folder / "runs" / "gan_digits" / "0"
 
 
-@pytest.fixture(scope="module")
-def events(run):
+def read_events(run):
     accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={IMAGES: 0, SCALARS: 0})  # 0: all of them
     return accumulator.Reload()
 
 
+@pytest.fixture(scope="module")
+def events(run):
+    return read_events(run)
+
+
+def assert_pictures_are_the_files(run, events, names):
+    assert {*events.Tags()["images"]} == names
+    assert len(list((run / "pictures").iterdir())) == 2 * len(names)
+    for name in names:
+        pictures = events.Images(name)
+        assert [p.step for p in pictures] == [5, 11]
+        for picture in pictures:
+            logged = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+            saved = np.asarray(Image.open(run / "pictures" / f"{name}-{picture.step:08d}.png"))
+            np.testing.assert_array_equal(logged, saved)
+            assert saved.std() > 0
+
+
 def test_the_grid_is_pixel_equal_to_the_png_at_the_same_step(run, events):
-    pictures = events.Images("samples")
-    assert [p.step for p in pictures] == [5, 11]
-    assert len(list((run / "pictures").iterdir())) == 2
-    for picture in pictures:
-        logged = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
-        saved = np.asarray(Image.open(run / "pictures" / f"samples-{picture.step:08d}.png"))
-        np.testing.assert_array_equal(logged, saved)
-        assert saved.std() > 0
+    assert_pictures_are_the_files(run, events, {"samples"})
+
+
+def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*FIT_AUTOENCODER, "--model.latent_dim", "2"]) == 0
+    run = tmp_path / "runs" / "sparseautoencoder_digits" / "0"
+    names = {"reconstructions", "filters", "codes", "manifold", "activations"}
+    assert_pictures_are_the_files(run, read_events(run), names)
 
 
 def test_the_grid_stands_at_the_step_of_the_validation_scalars(events):

@@ -17,12 +17,23 @@ from wandb.proto.wandb_internal_pb2 import Record
 from lightning_genmodels.cli import main
 
 MODEL = {"learning_rate": 2e-3, "ema_decay": 0.5, "betas": [0.0, 0.99]}  # learns at once, so that scores are not all 0
-FIT = [
-    *("fit", "--config", "gan_digits", "--trainer.logger", "WandbLogger", "--trainer.logger.project", "test"),
+OPTIONS = [
+    *("--trainer.logger", "WandbLogger", "--trainer.logger.project", "test"),
     *("--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "1", "--trainer.limit_train_batches", "10"),
     *("--trainer.log_every_n_steps", "5", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+]
+FIT = [
+    *("fit", "--config", "gan_digits", *OPTIONS),
     *(f"--model.init_args.{name}={value}" for name, value in MODEL.items()),
 ]
+
+
+def work_offline(patch, folder):
+    patch.chdir(folder)
+    patch.setenv("WANDB_MODE", "offline")
+    patch.setenv("WANDB_SILENT", "true")
+    for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR"):
+        patch.setenv(f"WANDB_{name}", str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +41,7 @@ def run(tmp_path_factory):
     """A run of two epochs, and a third after `--resume`."""
     folder = tmp_path_factory.mktemp("wandb_run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("WANDB_SILENT", "true")
-        for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR"):
-            patch.setenv(f"WANDB_{name}", str(folder))
+        work_offline(patch, folder)
         path = folder / "runs" / "gan_digits" / "0"
         try:
             assert main(FIT) == 0
@@ -44,7 +51,7 @@ def run(tmp_path_factory):
             time.sleep(1.1)  # W&B names an offline run's folder by the second
             assert main(["fit", "--resume", str(path.relative_to(folder)), "--trainer.max_epochs", "3"]) == 0
         finally:
-            wandb.finish()
+            wandb.teardown()  # unlike finish(), it waits until W&B's process has written everything
     return path
 
 
@@ -132,6 +139,25 @@ def test_the_pictures_are_pixel_equal_to_the_png_files_at_the_step_of_their_name
         np.testing.assert_array_equal(logged, np.asarray(Image.open(saved[row["trainer/global_step"]])))
         pictures.append(logged.tobytes())
     assert len(set(pictures)) == 3  # the same latents, a generator that learns
+
+
+def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(tmp_path, monkeypatch):
+    work_offline(monkeypatch, tmp_path)
+    model = ("--model", "SparseAutoencoder", "--model.latent_dim", "2", "--data", "DigitsDataModule")
+    try:
+        assert main(["fit", *model, *OPTIONS, "--trainer.max_epochs", "1"]) == 0
+    finally:
+        wandb.teardown()
+    path = tmp_path / "runs" / "sparseautoencoder_digits" / "0"
+    (run_file,) = path.glob("wandb/offline-run-*/*.wandb")
+    names = {"reconstructions", "filters", "codes", "manifold", "activations"}
+    logged = {name: row for row in read_history(run_file) for name in names & {*row}}
+    assert {*logged} == names
+    for name, row in logged.items():
+        (file,) = row[name]["filenames"]
+        assert row["trainer/global_step"] == 9
+        picture = np.asarray(Image.open(run_file.parent / "files" / file))
+        np.testing.assert_array_equal(picture, np.asarray(Image.open(path / "pictures" / f"{name}-00000009.png")))
 
 
 def test_the_pictures_stand_at_the_step_of_the_validation_scalars(history):

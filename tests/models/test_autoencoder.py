@@ -105,7 +105,7 @@ def test_bce_model_trains_on_the_cross_entropy_of_its_mean(digits):
     model = Autoencoder(SHAPE, reconstruction_loss="bce")
     images = digits[:50]
     mean = model.decode(model.encode(images)).double()
-    expected = -(images * mean.log() + (1 - images) * (1 - mean).log()).mean().item()
+    expected = -(images * mean.log() + (1 - images) * (1 - mean).log()).flatten(1).sum(1).mean().item()
     result = make_trainer().validate(model, DataLoader([(images,)], batch_size=None), verbose=False)[0]
     assert result["val/reconstruction"] == pytest.approx(expected, rel=1e-5)
 

@@ -115,7 +115,9 @@ def test_the_input_is_corrupted_and_the_target_is_clean():
     terms, output = of_identity(noise_level=0.25).loss_terms(images)
     masked = (output == 0).float()
     assert masked.mean().item() == pytest.approx(0.25, abs=0.015)
-    assert terms["reconstruction"].item() == pytest.approx((masked * images).square().mean().item(), rel=1e-5)
+    assert terms["reconstruction"].item() == pytest.approx(
+        (masked * images).square().flatten(1).sum(1).mean().item(), rel=1e-5
+    )
 
 
 def test_the_target_of_the_cross_entropy_is_clean():
@@ -123,7 +125,7 @@ def test_the_target_of_the_cross_entropy_is_clean():
     with torch.no_grad():
         model.encoder.layer1.weight.zero_()
         model.decoder.biases["layer1"].fill_(math.log(3))  # draws 3/4 everywhere, whatever it is shown
-    expected = -(images * math.log(0.75) + (1 - images) * math.log(0.25)).mean()
+    expected = -(images * math.log(0.75) + (1 - images) * math.log(0.25)).flatten(1).sum(1).mean()
     assert model.loss_terms(images)[0]["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -169,7 +171,7 @@ def test_psnr_is_that_over_all_pixels_of_what_is_drawn_from_the_noisy_images(dig
         {
             "psnr": psnr(clean, drawn.clamp(0, 1)),
             "psnr_noisy": psnr(clean, noisy),
-            "reconstruction": (drawn - clean).square().mean().item(),
+            "reconstruction": 64 * (drawn - clean).square().mean().item(),
             "squared_error": 64 * (drawn - clean).square().mean().item(),
         },
         rel=1e-4,
@@ -267,7 +269,7 @@ def test_the_loss_of_a_layer_is_the_squared_error_of_what_enters_it(digits, opti
         redrawn = act(code @ trained.weight + bias)
     else:
         redrawn = act(getattr(model.decoder, f"layer{options['frozen_layers'] + 1}")(code))
-    assert loss.item() == pytest.approx((redrawn - clean).square().mean().item(), rel=1e-4)
+    assert loss.item() == pytest.approx((redrawn - clean).square().sum(1).mean().item(), rel=1e-4)
 
 
 def test_validation_of_a_layer_has_its_loss_and_the_error_of_the_whole_drawing(digits):
@@ -279,7 +281,7 @@ def test_validation_of_a_layer_has_its_loss_and_the_error_of_the_whole_drawing(d
         code = torch.sigmoid(model.encoder.layer2(noisy_hidden))
         redrawn = torch.sigmoid(code @ model.encoder.layer2.weight + model.decoder.biases["layer2"])
     assert result["val/squared_error"] == pytest.approx(64 * (drawn - digits[:50]).square().mean().item(), rel=1e-4)
-    assert result["val/reconstruction"] == pytest.approx((redrawn - hidden).square().mean().item(), rel=1e-4)
+    assert result["val/reconstruction"] == pytest.approx((redrawn - hidden).square().sum(1).mean().item(), rel=1e-4)
 
 
 @tied_or_not
@@ -315,7 +317,7 @@ def test_layers_trained_one_after_the_other_draw_digits_better_than_their_mean(d
     fit(deep, random_batches(digits, 150))
     after = evaluate(deep, digits)
     codes = shallow.encode(digits).detach()
-    assert after["val/reconstruction"] < 0.5 * (codes - codes.mean(0)).square().mean().item()
+    assert after["val/reconstruction"] < 0.5 * (codes - codes.mean(0)).square().sum(1).mean().item()
     assert before["val/squared_error"] > mean_image_error(digits)
     assert after["val/squared_error"] < 0.75 * mean_image_error(digits)
 
