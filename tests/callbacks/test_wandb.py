@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import wandb
 import yaml
+from google.protobuf.message import DecodeError
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
@@ -36,6 +37,21 @@ def work_offline(patch, folder):
         patch.setenv(f"WANDB_{name}", str(folder))
 
 
+def wait_for(run, count):
+    """W&B's own process writes the last of its run files a little after `finish()`."""
+    deadline = time.monotonic() + 30
+    while sum(map(has_ended, run.glob("wandb/offline-run-*/*.wandb"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def has_ended(path):
+    try:
+        return any(record.WhichOneof("record_type") == "exit" for record in read_records(path))
+    except (AssertionError, DecodeError):  # half a header, or half a record
+        return False
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of two epochs, and a third after `--resume`."""
@@ -51,7 +67,8 @@ def run(tmp_path_factory):
             time.sleep(1.1)  # W&B names an offline run's folder by the second
             assert main(["fit", "--resume", str(path.relative_to(folder)), "--trainer.max_epochs", "3"]) == 0
         finally:
-            wandb.teardown()  # unlike finish(), it waits until W&B's process has written everything
+            wandb.finish()
+    wait_for(path, 2)
     return path
 
 
@@ -141,14 +158,16 @@ def test_the_pictures_are_pixel_equal_to_the_png_files_at_the_step_of_their_name
     assert len(set(pictures)) == 3  # the same latents, a generator that learns
 
 
-def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(tmp_path, monkeypatch):
-    work_offline(monkeypatch, tmp_path)
+def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(run, monkeypatch):
+    folder = run.parents[2]  # once more: W&B's own process stays where it began
+    work_offline(monkeypatch, folder)
     model = ("--model", "SparseAutoencoder", "--model.latent_dim", "2", "--data", "DigitsDataModule")
     try:
         assert main(["fit", *model, *OPTIONS, "--trainer.max_epochs", "1"]) == 0
     finally:
-        wandb.teardown()
-    path = tmp_path / "runs" / "sparseautoencoder_digits" / "0"
+        wandb.finish()
+    path = folder / "runs" / "sparseautoencoder_digits" / "0"
+    wait_for(path, 1)
     (run_file,) = path.glob("wandb/offline-run-*/*.wandb")
     names = {"reconstructions", "filters", "codes", "manifold", "activations"}
     logged = {name: row for row in read_history(run_file) for name in names & {*row}}
