@@ -5,7 +5,10 @@ from command import genmodels
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("--model GANN", "--model is GANN; expected one of Autoencoder, GAN, or the import path of your own."),
+        (
+            "--model GANN",
+            "--model is GANN; expected one of Autoencoder, DenoisingAutoencoder, GAN, KSparseAutoencoder, ",
+        ),
         ("--data Digits --model GAN", "--data is Digits; expected one of DigitsDataModule,"),
         ("--model GAN", "--data is missing; expected one of DigitsDataModule,"),
         ("--modle GAN", "--modle: no such option; did you mean --model"),
@@ -23,7 +26,7 @@ from command import genmodels
         ("--config", "--config"),
         (
             "--model nowhere.Mine --data DigitsDataModule",
-            "--model is nowhere.Mine; expected one of Autoencoder, GAN, or",
+            "--model is nowhere.Mine; expected one of Autoencoder, DenoisingAutoencoder, GAN, KSparseAutoencoder, ",
         ),
         ("--trainer.logger MLFlowLogger --trainer.logger.save_dir", "argument --trainer.logger"),
         (
