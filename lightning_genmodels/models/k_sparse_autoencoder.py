@@ -12,6 +12,8 @@ from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName, linear_count, training_steps
 from lightning_genmodels.networks.autoencoder import ActivationName, MLPEncoder
 
+FIRST_WEIGHTS = 0.01  # standard deviation in a linear model of one layer, as in the paper
+
 
 class KSparseAutoencoder(Autoencoder):
     """k-sparse autoencoder (Makhzani and Frey 2013): z = W'x + b, its k largest entries kept, x' = Wz + b'.
@@ -21,8 +23,8 @@ class KSparseAutoencoder(Autoencoder):
     through these only.
 
     Units die: never among the k, they get no gradient and stay so. Against it, k comes down from `k_start`, and a
-    linear model of one layer begins centred: from the first batch's mean image, b' is set to it and b to -W' times it.
-    Else a few units, which take up the mean, are among the k at every image, and half of the others die.
+    linear model of one layer begins with small weights, N(0, 0.01^2), and centred: from the first batch's mean image,
+    b' is set to it and b to -W' times it. Else a few units, which take up the mean, are among the k at every image, and half of the others die.
 
     `encode` keeps k in training mode and alpha * k in eval mode, where the codes serve as features; `reconstruct`
     and the validation keep k.
@@ -102,6 +104,8 @@ class KSparseAutoencoder(Autoencoder):
         self.k_decay = k_decay
         self.optimizer = optimizer
         self.k_now = k  # of the training batch at hand
+        if (layer := self._only_layer()) is not None:
+            nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)
         self.register_buffer("centred", torch.tensor(False))
         self.activity = UnitActivity(latent_dim)
 
@@ -151,13 +155,18 @@ class KSparseAutoencoder(Autoencoder):
     @torch.no_grad()
     def _centre(self, images: Tensor) -> None:
         self.centred.fill_(True)
-        layers = [m for m in self.encoder.children() if isinstance(m, nn.Linear)]
-        if not isinstance(self.encoder, MLPEncoder) or len(layers) != 1 or self.output_activation != "linear":
+        if (layer := self._only_layer()) is None:
             return
         mean = self.trainer.strategy.reduce(images.float().mean(0).flatten(), reduce_op="mean")
         assert isinstance(mean, Tensor)
         self.decoder.get_parameter("biases.layer1" if self.tied else "layer1.bias").copy_(mean)
-        layers[0].bias.copy_(-layers[0].weight @ mean)
+        layer.bias.copy_(-layer.weight @ mean)
+
+    def _only_layer(self) -> nn.Linear | None:
+        """The encoder's layer in a linear model of one layer."""
+        layers = [m for m in self.encoder.children() if isinstance(m, nn.Linear)]
+        linear = isinstance(self.encoder, MLPEncoder) and self.output_activation == "linear"
+        return layers[0] if linear and len(layers) == 1 else None
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/dead_units`."""

@@ -115,6 +115,7 @@ def test_with_all_units_kept_it_is_the_linear_autoencoder(digits, training):
 def test_validation_and_reconstruction_take_k_units_not_alpha_times_k(digits):
     model, images = KSparseAutoencoder(SHAPE, latent_dim=40, k=4, alpha=3), digits[:100]
     with torch.no_grad():
+        model.encoder.layer1.weight.mul_(10)  # else either draws next to nothing
         drawn = model.decode(model.encode(images, 4))
         many = model.decode(model.encode(images, 12))
     result = evaluate(model, images)
@@ -133,6 +134,13 @@ def test_a_linear_model_begins_centred(digits, tied):
         codes, drawn = model.encode(mean[None]), model.decode(torch.zeros(1, 20))
     torch.testing.assert_close(codes, torch.zeros_like(codes), rtol=0, atol=1e-5)
     torch.testing.assert_close(drawn[0], mean, rtol=1e-5, atol=1e-6)
+
+
+def test_a_linear_model_begins_with_the_papers_small_weights():
+    weight = KSparseAutoencoder((1, 28, 28), latent_dim=1000, k=25).encoder.layer1.weight
+    assert weight.mean().item() == pytest.approx(0, abs=1e-4)  # 9 standard errors
+    assert weight.std().item() == pytest.approx(0.01, rel=0.01)
+    assert (weight.abs() > 0.02).double().mean().item() == pytest.approx(0.0455, rel=0.05)  # a normal one's tails
 
 
 @pytest.mark.parametrize("options", [{"hidden_sizes": (9,)}, {"output_activation": "sigmoid"}, {"network": "conv"}])
