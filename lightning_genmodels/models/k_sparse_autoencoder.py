@@ -24,7 +24,8 @@ class KSparseAutoencoder(Autoencoder):
 
     Units die: never among the k, they get no gradient and stay so. Against it, k comes down from `k_start`, and a
     linear model of one layer begins with small weights, N(0, 0.01^2), and centred: from the first batch's mean image,
-    b' is set to it and b to -W' times it. Else a few units, which take up the mean, are among the k at every image, and half of the others die.
+    b' is set to it and b to -W' times it. Else a few units, which take up the mean, are among the k at every image, and
+    half of the others die.
 
     `encode` keeps k in training mode and alpha * k in eval mode, where the codes serve as features; `reconstruct`
     and the validation keep k.
