@@ -173,18 +173,23 @@ class InMemoryDataModule(LightningDataModule):
         return self._loader("test")
 
     def to_float(self, batch: ImageBatch) -> ImageBatch:
-        """Converts a loader's uint8 batch to the float32 batch in [0, 1] that models take, where it lies."""
-        return batch._replace(image=batch.image.float().div_(255))
+        """Converts a loader's uint8 batch to the float32 batch in [0, 1] that models take, where it lies.
+
+        With binarize "dynamic" it draws the pixels of a training batch as well, the same each time.
+        """
+        images = batch.image.float().div_(255)
+        if self.binarize == "dynamic":  # which leaves those of the other splits, drawn once, as they are
+            images = draw_binary(images, torch.Generator().manual_seed(self.seed))
+        return batch._replace(image=images)
 
     def on_after_batch_transfer(self, batch: ImageBatch, dataloader_idx: int) -> ImageBatch:
         """Lightning's hook: converts on the device, where training images are also augmented and drawn anew."""
-        batch = self.to_float(batch)
         trainer = self.trainer
         if trainer is None or not trainer.training or not (self.augment or self.binarize == "dynamic"):
-            return batch
+            return self.to_float(batch)
         # It runs before every callback's hook, and so before ExactResume seeds: the draws have a source of their own.
         generator = batch_generator(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
-        images = batch.image
+        images = batch.image.float().div_(255)
         if self.augment:
             images = distort(images, self.augment, generator, binary=self.binarize in ("threshold", "static"))
         if self.binarize == "dynamic":

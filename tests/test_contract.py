@@ -77,6 +77,8 @@ def test_fit_checkpoint_and_reload_give_the_same_model_back(model_class, tmp_pat
     assert not loaded.training
     assert same_weights(model, loaded)
     assert dict(loaded.hparams) == dict(model.hparams)
+    assert {*model.hparams} == {*inspect.signature(model_class).parameters}
+    model_class(**model.hparams)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

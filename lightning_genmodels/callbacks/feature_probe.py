@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from lightning_genmodels.errors import GenmodelsError
@@ -77,9 +78,11 @@ class FeatureProbe(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Lightning's hook: keeps the codes."""
+        """Lightning's hook: keeps the codes; the batches of the sanity check have to have classes as well."""
         if self._is_due(trainer):
             self._collected.append(_encode(pl_module, batch))
+        elif trainer.sanity_checking:
+            _classes(batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook: trains the classifiers and logs their errors."""
@@ -89,12 +92,17 @@ class FeatureProbe(Callback):
             collected, self._collected = self._collected, []
             train_codes = _gather(_first(self._training_codes(trainer, pl_module), self._share(trainer)))
             val_codes = _gather(collected)
-            errors: dict[str, float] = {}
+            errors: dict[str, float] | GenmodelsError = {}
             if trainer.is_global_zero:
-                errors = probe_codes(
-                    *train_codes, *val_codes, inverse_penalty=self.inverse_penalty, neighbours=self.neighbours
-                )
+                try:
+                    errors = probe_codes(
+                        *train_codes, *val_codes, inverse_penalty=self.inverse_penalty, neighbours=self.neighbours
+                    )
+                except GenmodelsError as error:
+                    errors = error
             errors = trainer.strategy.broadcast(errors)
+            if isinstance(errors, GenmodelsError):  # in every process, or the others would wait
+                raise errors
             pl_module.log_dict({f"val/probe_{name}": error for name, error in errors.items()}, sync_dist=True)
         self._validations += 1
 
@@ -104,7 +112,11 @@ class FeatureProbe(Callback):
     def _training_codes(self, trainer: Trainer, model: LightningModule) -> Generator[tuple[Tensor, Tensor], None, None]:
         """A pass of its own over the training data, which leaves the training's where it is."""
         datamodule: Any = getattr(trainer, "datamodule", None)
-        loader = trainer.train_dataloader if datamodule is None else datamodule.train_dataloader()
+        loader = trainer.train_dataloader
+        if isinstance(loader, DataLoader):  # which Lightning has shared out between the processes
+            loader = _without_workers(loader)
+        elif datamodule is not None:
+            loader = datamodule.train_dataloader()
         own = datamodule is not None and is_overridden("on_after_batch_transfer", datamodule)
         hooks = datamodule if own else model
         # A loader that shuffles would draw from the training's numbers, the global ones or its own.
@@ -128,12 +140,28 @@ class FeatureProbe(Callback):
         self._validations = state_dict["validations"]
 
 
+def _without_workers(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The same batches; persistent workers can serve but one pass at a time, and theirs is the training's."""
+    if not loader.persistent_workers:
+        return loader
+    kind: dict[str, Any] = {"batch_sampler": loader.batch_sampler}
+    if isinstance(loader.dataset, IterableDataset):
+        kind = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
+    elif loader.batch_sampler is None:  # of ready batches
+        kind = {"batch_size": None, "sampler": loader.sampler}
+    return DataLoader(loader.dataset, collate_fn=loader.collate_fn, generator=loader.generator, **kind)
+
+
 @torch.no_grad()
 def _encode(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
+    return model.encode(batch[0]), _classes(batch)
+
+
+def _classes(batch: Any) -> Tensor:
     labels = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
     if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
         raise GenmodelsError("FeatureProbe: the batches hold no classes; expected (images, labels), labels int64 (N,).")
-    return model.encode(batch[0]), labels
+    return labels
 
 
 def _first(batches: Generator[tuple[Tensor, Tensor], None, None], count: int) -> list[tuple[Tensor, Tensor]]:

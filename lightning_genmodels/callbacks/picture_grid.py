@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.pictures import Picture, bars, image_grid, save_png, scatter
 
 CODES = 2000  # points of the scatter
@@ -162,10 +163,6 @@ def _manifold(model: Any, codes: Tensor) -> Tensor:
         across, down = (torch.linspace(low, high, MANIFOLD) for low, high in (across.tolist(), down.tolist()))
     # As in the scatter: the first coordinate to the right, the second upwards.
     places = torch.cartesian_prod(down.flip(0), across).flip(1)
-    was_training = model.training
-    model.eval()
-    try:
+    with in_eval_mode(model):
         images: Tensor = model.decode(places.to(model.device)).clamp(0, 1)
-        return images
-    finally:
-        model.train(was_training)
+    return images

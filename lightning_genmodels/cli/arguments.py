@@ -58,6 +58,9 @@ def expand(argv: list[str]) -> Arguments:
         configs.insert(0, str(run / "config.yaml"))
     elif found.ckpt_path is not None:
         checkpoint = Path(found.ckpt_path)
+        if command != "fit" and not configs and not mentions(others, "--trainer.precision"):
+            # Codes and figures do not depend on how it was trained, and are those of `probe` and of Python.
+            others += ["--trainer.precision", "32-true"]
         configs = checkpoint_configs(checkpoint, configs, others)
         earlier = run_of(checkpoint)
         name = name or (earlier.parent.name if earlier else "")

@@ -37,7 +37,7 @@ def shorten(message: str) -> str:
     option = "--" + ".".join(keys[:2])
     if unknown := re.search(r"(?:Option|[Kk]ey) '([^']+)' is not (?:accepted|expected)", message):
         option = option if option.endswith(f".{unknown[1]}") else f"{option}.{unknown[1]}"
-        return f"{option}: no such option{_suggest(unknown[1], _options(keys[0]))}."
+        return f"{option}: {_unknown(unknown[1], keys[0], message)}."
     if unknown := re.search(r"[Uu]nrecognized arguments: (.*)", message):
         word = unknown[1].split()[0].split("=")[0]
         group = word.lstrip("-").split(".")[0]
@@ -54,8 +54,15 @@ def shorten(message: str) -> str:
     return " ".join(message.split()).rstrip(".") + "."
 
 
-def _options(group: str) -> list[str]:
-    return [name for found in CLASSES.get(group, {}).values() for name in inspect.signature(found).parameters]
+def _unknown(word: str, group: str, message: str) -> str:
+    paths = re.findall(r"given class_path '(?:[\w.]+\.)?(\w+)'", message)
+    if paths and paths[0] in ("LightningModule", "LightningDataModule"):
+        return f"nothing says before it whose option that is; expected --{group} CLASS first"
+    classes = CLASSES.get(group, {})
+    if not paths or paths[0] not in classes:  # a class of the user's
+        every = [name for found in classes.values() for name in inspect.signature(found).parameters]
+        return f"no such option{_suggest(word, [name for name in every if name != word])}"
+    return f"no such option of {paths[0]}{_suggest(word, [*inspect.signature(classes[paths[0]]).parameters])}"
 
 
 def _suggest(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -20,26 +20,34 @@ class UnitActivity(Metric):
     is_differentiable = False
     full_state_update = False
     images: Tensor
-    total: Tensor
-    squares: Tensor
+    mean: Tensor
+    deviations: Tensor
     nonzero: Tensor
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("images", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("total", "squares", "nonzero"):
-            self.add_state(name, torch.zeros(units, dtype=torch.float64), dist_reduce_fx="sum")
+        self.units = units
+        self.add_state("images", torch.zeros(1))
+        for name in ("mean", "deviations", "nonzero"):
+            self.add_state(name, torch.zeros(units))
 
     def update(self, codes: Tensor) -> None:
         """Adds codes (N, units)."""
-        codes = codes.double()
+        codes = codes.float()
+        share = len(codes) / (self.images + len(codes)).clamp_min(1)
+        moved = codes.mean(0) - self.mean if len(codes) else torch.zeros_like(self.mean)
+        # Squared deviations from the mean so far (Chan et al. 1979): float32 suffices, where sums of squares would not.
+        self.deviations += (codes - self.mean - moved).square().sum(0) + moved.square() * share * self.images
+        self.mean += moved * share
         self.images += len(codes)
-        self.total += codes.sum(0)
-        self.squares += codes.square().sum(0)
         self.nonzero += (codes != 0).sum(0)
 
     def compute(self) -> dict[str, Tensor]:
         """The three; see the class."""
-        mean = self.total / self.images
-        variance = (self.squares / self.images - mean.square()).clamp_min(0)
-        return {"mean": mean.float(), "std": variance.sqrt().float(), "used": (self.nonzero / self.images).float()}
+        # A row for each process.
+        images = self.images.view(-1, 1)
+        means, deviations, nonzero = (s.view(-1, self.units) for s in (self.mean, self.deviations, self.nonzero))
+        total = images.sum()
+        mean = (images * means).sum(0) / total
+        variance = (deviations + images * (means - mean).square()).sum(0) / total
+        return {"mean": mean, "std": variance.sqrt(), "used": nonzero.sum(0) / total}

@@ -1,6 +1,8 @@
 """Autoencoder: a code from which the image can be drawn again."""
 
+import inspect
 import math
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,6 +15,7 @@ from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, Rec
 from lightning_genmodels.models.checks import check_images, finite_sum, row_is_due
 from lightning_genmodels.models.interpolation import linear_path
 from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName, cosine_factor, training_steps
+from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.autoencoder import (
     ACTIVATIONS,
     ActivationName,
@@ -33,8 +36,8 @@ class Autoencoder(LightningModule):
     every activation "linear", `tied` and the MSE, it finds the subspace of principal component analysis. A code
     longer than the image is allowed; nothing then keeps the model from learning to copy.
 
-    Validation logs `val/reconstruction`, the loss, and `val/squared_error`, the squared error of an image's
-    reconstruction summed over its pixels, in the mean over images.
+    Validation logs `val/reconstruction`, the loss, and `val/squared_error`, the squared error of the output that the
+    loss sees, summed over an image's pixels, in the mean over images.
 
     A variant overrides `loss_terms`, and `encode` or `decode` where they differ.
 
@@ -95,8 +98,8 @@ class Autoencoder(LightningModule):
             raise GenmodelsError(
                 f"{name}: latent_dim is {latent_dim} and hidden_sizes {sizes}; expected 1 or more each."
             )
-        if not learning_rate > 0:  # written so that NaN fails
-            raise GenmodelsError(f"{name}: learning_rate is {learning_rate}; expected above 0.")
+        if not 0 < learning_rate < math.inf:  # written so that NaN fails
+            raise GenmodelsError(f"{name}: learning_rate is {learning_rate}; expected above 0, and finite.")
         if reconstruction_loss == "bce" and output_activation != "sigmoid":
             raise GenmodelsError(
                 f"{name}: reconstruction_loss is 'bce' with output_activation {output_activation!r}; "
@@ -107,7 +110,7 @@ class Autoencoder(LightningModule):
                 f"{name}: network is 'conv' with tied {tied} and hidden_sizes {sizes}; expected tied False and "
                 "at least one hidden size."
             )
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=not_accepted(type(self)))
         self.image_shape = (image_shape[0], image_shape[1], image_shape[2])
         self.latent_dim = latent_dim
         self.network = network
@@ -121,6 +124,18 @@ class Autoencoder(LightningModule):
         self.schedule = schedule
         self.encoder = self.build_encoder()
         self.decoder = self.build_decoder()
+        if tied:
+            self._check_tied_weights()
+
+    def _check_tied_weights(self) -> None:
+        widths = (math.prod(self.image_shape), *self.hidden_sizes, self.latent_dim)
+        expected = [(size, width) for width, size in pairwise(widths)]
+        found = [tuple(weight.shape) for weight in self._tied_weights()]
+        if found != expected:
+            raise GenmodelsError(
+                f"{type(self).__name__}: tied is True, but the weights of the encoder's linear layers have the shapes "
+                f"{found}; expected {expected}, or tied False."
+            )
 
     def build_encoder(self) -> nn.Module:
         """(N, C, H, W) in [0, 1] -> (N, latent_dim)."""
@@ -148,12 +163,8 @@ class Autoencoder(LightningModule):
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> the same shape, clamped to [0, 1], in eval mode."""
-        was_training = self.training
-        self.eval()
-        try:
+        with in_eval_mode(self):
             return self.decode(self.encode(images)).clamp(0, 1)
-        finally:
-            self.train(was_training)
 
     def forward(self, images: Tensor) -> Tensor:
         """`reconstruct`."""
@@ -177,13 +188,9 @@ class Autoencoder(LightningModule):
         path = self._path(z0, z1, steps)
         if path.shape[-1] != self.latent_dim:
             raise GenmodelsError(f"interpolate: the codes have {path.shape[-1]} entries; expected {self.latent_dim}.")
-        was_training = self.training
-        self.eval()
-        try:
+        with in_eval_mode(self):
             images: Tensor = self.decode(path.flatten(0, 1)).clamp(0, 1).unflatten(0, path.shape[:2])
-            return images
-        finally:
-            self.train(was_training)
+        return images
 
     _path = staticmethod(linear_path)
 
@@ -201,6 +208,7 @@ class Autoencoder(LightningModule):
         return weight / weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12) / 2 + 0.5
 
     def _decode_raw(self, codes: Tensor) -> Tensor:
+        codes = codes.to(self.dtype)  # half precision throughout, if that is what the Trainer made of the model
         raw: Tensor = self.decoder(codes, self._tied_weights()) if self.tied else self.decoder(codes)
         return raw
 
@@ -275,3 +283,11 @@ class Autoencoder(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook."""
         note_class(self, checkpoint)
+
+
+def not_accepted(model_class: type[Autoencoder]) -> list[str]:
+    """The options of `Autoencoder` that a variant does not have; Lightning would record what it hands to its base."""
+    accepted = inspect.signature(model_class).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        return []
+    return [name for name in inspect.signature(Autoencoder).parameters if name not in accepted]

@@ -1,5 +1,6 @@
 """DenoisingAutoencoder: draws the clean image from a corrupted one."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, Rec
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName
-from lightning_genmodels.networks.autoencoder import ActivationName, TiedDecoder
+from lightning_genmodels.networks.autoencoder import ActivationName, MLPDecoder, MLPEncoder, TiedDecoder
 from lightning_genmodels.seeding import derive_seed
 
 NoiseName = Literal["masking", "salt_and_pepper", "gaussian"]
@@ -136,8 +137,8 @@ class DenoisingAutoencoder(Autoencoder):
             (
                 "noise_level",
                 noise_level,
-                noise_level > 0 if noise == "gaussian" else 0 < noise_level < 1,
-                "above 0" if noise == "gaussian" else "above 0 and below 1",
+                0 < noise_level < (math.inf if noise == "gaussian" else 1),
+                "above 0, and finite" if noise == "gaussian" else "above 0 and below 1",
             ),
             (
                 "frozen_layers",
@@ -148,6 +149,13 @@ class DenoisingAutoencoder(Autoencoder):
         ):
             if not valid:
                 raise GenmodelsError(f"DenoisingAutoencoder: {option} is {value!r}; expected {expected}.")
+        if frozen_layers and not (
+            isinstance(self.encoder, MLPEncoder) and isinstance(self.decoder, MLPDecoder | TiedDecoder)
+        ):
+            raise GenmodelsError(
+                f"DenoisingAutoencoder: frozen_layers is {frozen_layers} with an encoder or a decoder of your own; "
+                "expected 0."
+            )
         if frozen_layers and activation != "sigmoid" and noise == "salt_and_pepper":
             raise GenmodelsError(
                 f"DenoisingAutoencoder: noise is 'salt_and_pepper' on frozen_layers of activation {activation!r}, "
@@ -178,8 +186,11 @@ class DenoisingAutoencoder(Autoencoder):
 
     def loss_terms(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """The loss against the clean images, or with `frozen_layers` against the clean output of these layers."""
-        terms, output = self._reconstruction_terms(self.encode(self.corrupt(images)), images)
-        return self._layer_terms(images, None) if self.frozen_layers else terms, output
+        if self.frozen_layers:
+            with torch.no_grad():
+                output = self.decode(self.encode(images))
+            return self._layer_terms(images, None), output
+        return self._reconstruction_terms(self.encode(self.corrupt(images)), images)
 
     def _layer_terms(self, images: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         """The squared error of the frozen layers' output, redrawn from its corrupted version."""

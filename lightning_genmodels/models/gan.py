@@ -13,6 +13,7 @@ from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
 from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.interpolation import spherical_path
+from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.dcgan import STAGES, DCGANDiscriminator, DCGANGenerator
 from lightning_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
 
@@ -202,21 +203,19 @@ class GAN(AdversarialModel):
             (N, steps, C, H, W) in [0, 1].
 
         Raises:
-            GenmodelsError: for latents of different shapes, or fewer than 2 steps.
+            GenmodelsError: for latents of different shapes or another length, or fewer than 2 steps.
         """
         path = spherical_path(z0, z1, steps)
+        if path.shape[-1] != self.latent_dim:
+            raise GenmodelsError(f"interpolate: the latents have {path.shape[-1]} entries; expected {self.latent_dim}.")
         images: Tensor = self._draw(path.flatten(0, 1)).unflatten(0, path.shape[:2])
         return images
 
     def _draw(self, latents: Tensor) -> Tensor:
         network = self.averaged_generator
-        was_training = network.training
-        network.eval()
-        try:
+        with in_eval_mode(network):
             # The empty chunk of no latents still goes through, for its shape.
             images = torch.cat([network(z).float() for z in latents.split(SAMPLES_AT_ONCE)])
-        finally:
-            network.train(was_training)
         return to_unit(images).clamp(0, 1)
 
     # Validation, test, prediction

@@ -1,16 +1,20 @@
 """KSparseAutoencoder: of the code's units, only the k largest speak."""
 
+import math
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.losses.reconstruction import mse
 from lightning_genmodels.metrics import UnitActivity
 from lightning_genmodels.models.autoencoder import Autoencoder
-from lightning_genmodels.models.checks import check_images
+from lightning_genmodels.models.checks import check_images, row_is_due
+from lightning_genmodels.models.interpolation import linear_path
 from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName, linear_count, training_steps
-from lightning_genmodels.networks.autoencoder import ActivationName, MLPEncoder
+from lightning_genmodels.modes import in_eval_mode
+from lightning_genmodels.networks.autoencoder import ActivationName, MLPDecoder, MLPEncoder, TiedDecoder
 
 FIRST_WEIGHTS = 0.01  # standard deviation in a linear model of one layer, as in the paper
 
@@ -28,16 +32,17 @@ class KSparseAutoencoder(Autoencoder):
     half of the others die.
 
     `encode` keeps k in training mode and alpha * k in eval mode, where the codes serve as features; `reconstruct`
-    and the validation keep k.
+    and the validation keep k, `interpolate` of each code on the way.
 
-    Validation logs, besides what `Autoencoder` logs, `val/dead_units`: how many units were kept for no image.
+    Training logs `train/k` while k comes down. Validation logs, besides what `Autoencoder` logs, `val/dead_units`: how
+    many units were kept for no image.
 
     Args:
         image_shape: (C, H, W).
         latent_dim: length of the code; it may exceed the number of pixels.
         k: units kept.
         alpha: how many times k are kept by `encode` in eval mode, 1 or more; the paper's 3 to 4 serve a classifier.
-        k_start: units kept when the training begins; None takes 4 k, or latent_dim if that is less.
+        k_start: units kept when the training begins; None takes 2 k, or latent_dim if that is less.
         k_decay: share of the training over which k_start comes down to k, in [0, 1].
         network: "mlp", or "conv": 3x3 convolutions of stride 2 and one linear layer.
         hidden_sizes: widths (mlp) or channels (conv) between image and code; None takes () or (32, 64).
@@ -54,8 +59,6 @@ class KSparseAutoencoder(Autoencoder):
         GenmodelsError: as `Autoencoder` does, and for a k or k_start above the code's length; in training, where k
             has to come down and the training has no end.
     """
-
-    centred: Tensor
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class KSparseAutoencoder(Autoencoder):
             learning_rate=learning_rate,
             schedule=schedule,
         )
-        k_start = min(4 * k, latent_dim) if k_start is None else k_start
+        k_start = min(2 * k, latent_dim) if k_start is None else k_start
         for option, value in (("k", k), ("k_start", k_start)):
             if not 1 <= value <= latent_dim:
                 raise GenmodelsError(
@@ -95,8 +98,8 @@ class KSparseAutoencoder(Autoencoder):
                 )
         if optimizer not in get_args(OptimizerName):
             raise GenmodelsError(f"KSparseAutoencoder: optimizer is {optimizer!r}; expected one of adam, sgd.")
-        if not alpha >= 1:
-            raise GenmodelsError(f"KSparseAutoencoder: alpha is {alpha}; expected 1 or more.")
+        if not 1 <= alpha < math.inf:
+            raise GenmodelsError(f"KSparseAutoencoder: alpha is {alpha}; expected 1 or more, and finite.")
         if not 0 <= k_decay <= 1:
             raise GenmodelsError(f"KSparseAutoencoder: k_decay is {k_decay}; expected 0 to 1.")
         self.k = k
@@ -107,7 +110,7 @@ class KSparseAutoencoder(Autoencoder):
         self.k_now = k  # of the training batch at hand
         if (layer := self._only_layer()) is not None:
             nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)
-        self.register_buffer("centred", torch.tensor(False))
+            nn.init.zeros_(self._output_bias())
         self.activity = UnitActivity(latent_dim)
 
     def encode(self, images: Tensor, k: int | None = None) -> Tensor:
@@ -119,22 +122,36 @@ class KSparseAutoencoder(Autoencoder):
         """
         if k is None:
             k = self.k_now if self.training else round(self.alpha * self.k)
-        codes = super().encode(images)
-        kept = codes.topk(min(k, self.latent_dim), dim=1, sorted=False).indices
-        return codes * torch.zeros_like(codes).scatter_(1, kept, 1.0)
+        return self._keep(super().encode(images), k)
+
+    def _keep(self, codes: Tensor, k: int) -> Tensor:
+        kept = codes.topk(min(k, self.latent_dim), dim=-1, sorted=False).indices
+        return codes * torch.zeros_like(codes).scatter_(-1, kept, 1.0)
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> the same shape from k units, clamped to [0, 1]."""
-        return self.decode(self.encode(images, self.k)).clamp(0, 1)
+        """(N, C, H, W) in [0, 1] -> the same shape from k units, clamped to [0, 1], in eval mode."""
+        with in_eval_mode(self):
+            return self.decode(self.encode(images, self.k)).clamp(0, 1)
+
+    def _path(self, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+        """Along the straight line, each code with its k largest entries: the ends are as `reconstruct` has them."""
+        return self._keep(linear_path(z0, z1, steps), self.k)
 
     def loss_terms(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Half the squared error from k units; see the class."""
-        codes = self.encode(images, self.k_now if self.training else self.k)
-        if not self.training:
-            self.activity.update(codes)
+        return self._terms_of(self.encode(images, self.k_now if self.training else self.k), images)
+
+    def _terms_of(self, codes: Tensor, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         output = self.decode(codes)
-        return {"reconstruction": 0.5 * (output - images).square().flatten(1).sum(1).mean()}, output
+        return {"reconstruction": mse(output, images) / 2}, output
+
+    def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
+        """Logs the loss and counts the units in use; see the class."""
+        check_images(batch[0], self.image_shape)
+        codes = self.encode(batch[0], self.k)
+        self.activity.update(codes)
+        self._log_evaluation(stage, batch[0], *self._terms_of(codes, batch[0]))
 
     # Around training
 
@@ -146,28 +163,36 @@ class KSparseAutoencoder(Autoencoder):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Lightning's hook: centres a new model; k as a function of the step alone."""
-        if not self.centred:
+        if self.trainer.global_step == 0:
             check_images(batch[0], self.image_shape)
             self._centre(batch[0])
         if self.k_start != self.k:
             done = self.trainer.global_step / self._total_steps
             self.k_now = linear_count(self.k_start, self.k, self.k_decay, done)
+            if row_is_due(self):
+                self.log("train/k", float(self.k_now))
 
     @torch.no_grad()
     def _centre(self, images: Tensor) -> None:
-        self.centred.fill_(True)
-        if (layer := self._only_layer()) is None:
+        layer = self._only_layer()
+        if layer is None or self._output_bias().any():  # one that is set was trained, or is centred already
             return
         mean = self.trainer.strategy.reduce(images.float().mean(0).flatten(), reduce_op="mean")
         assert isinstance(mean, Tensor)
-        self.decoder.get_parameter("biases.layer1" if self.tied else "layer1.bias").copy_(mean)
+        self._output_bias().copy_(mean)
         layer.bias.copy_(-layer.weight @ mean)
 
     def _only_layer(self) -> nn.Linear | None:
-        """The encoder's layer in a linear model of one layer."""
-        layers = [m for m in self.encoder.children() if isinstance(m, nn.Linear)]
-        linear = isinstance(self.encoder, MLPEncoder) and self.output_activation == "linear"
-        return layers[0] if linear and len(layers) == 1 else None
+        """The encoder's layer in a linear model of one layer, whose networks are ours."""
+        ours = isinstance(self.encoder, MLPEncoder) and isinstance(self.decoder, MLPDecoder | TiedDecoder)
+        if not ours or self.hidden_sizes or (self.code_activation, self.output_activation) != ("linear", "linear"):
+            return None
+        layer = self.encoder.get_submodule("layer1")
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def _output_bias(self) -> Tensor:
+        return self.decoder.get_parameter("biases.layer1" if self.tied else "layer1.bias")
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/dead_units`."""

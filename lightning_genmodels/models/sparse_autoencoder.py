@@ -1,14 +1,17 @@
 """SparseAutoencoder: every unit of the code is seldom active."""
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.divergence import bernoulli_divergence
+from lightning_genmodels.losses.reconstruction import mse
 from lightning_genmodels.metrics import UnitActivity
 from lightning_genmodels.models.autoencoder import Autoencoder
+from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.schedules import AutoencoderScheduleName
 from lightning_genmodels.networks.autoencoder import ActivationName
 
@@ -87,8 +90,8 @@ class SparseAutoencoder(Autoencoder):
             )
         for option, value, valid, expected in (
             ("rho", rho, 0 < rho < 1, "above 0 and below 1"),
-            ("beta", beta, beta >= 0, "0 or more"),
-            ("weight_decay", weight_decay, weight_decay >= 0, "0 or more"),
+            ("beta", beta, 0 <= beta < math.inf, "0 or more, and finite"),
+            ("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "0 or more, and finite"),
             ("activation_decay", activation_decay, 0 <= activation_decay < 1, "at least 0 and below 1"),
         ):
             if not valid:
@@ -105,15 +108,14 @@ class SparseAutoencoder(Autoencoder):
     def loss_terms(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Half the squared error, the weight decay and the divergence; see the class."""
         codes = self.encode(images)
+        means = self._running_mean(codes.mean(0)) if self.training else self.mean_activation
+        return self._terms_of(codes, means, images)
+
+    def _terms_of(self, codes: Tensor, means: Tensor, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         output = self.decode(codes)
         weights = [m.weight for m in self.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-        if self.training:
-            means = self._running_mean(codes.mean(0))
-        else:
-            self.activity.update(codes)
-            means = self.mean_activation
         return {
-            "reconstruction": 0.5 * (output - images).square().flatten(1).sum(1).mean(),
+            "reconstruction": mse(output, images) / 2,
             "weight_decay": self.weight_decay / 2 * torch.stack([w.square().sum() for w in weights]).sum(),
             "sparsity": self.beta * bernoulli_divergence(self.rho, means).sum(),
         }, output
@@ -123,10 +125,17 @@ class SparseAutoencoder(Autoencoder):
         with torch.no_grad():
             everywhere = self.trainer.strategy.reduce(means.detach().clone(), reduce_op="mean")
             # The plain mean of the first batches: nothing of the initial value remains in it.
-            decay = min(self.activation_decay, self.batches_seen.item() / (self.batches_seen.item() + 1))
-            self.mean_activation.lerp_(everywhere, 1 - decay)
+            decay = (self.batches_seen / (self.batches_seen + 1)).clamp(max=self.activation_decay)
+            self.mean_activation.lerp_(everywhere, (1 - decay).to(everywhere))
             self.batches_seen += 1
         return self.mean_activation + means - means.detach()
+
+    def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
+        """Logs the terms, the divergence at the training's running mean, and takes note of the units' activations."""
+        check_images(batch[0], self.image_shape)
+        codes = self.encode(batch[0])
+        self.activity.update(codes)
+        self._log_evaluation(stage, batch[0], *self._terms_of(codes, self.mean_activation, batch[0]))
 
     # Around training
 

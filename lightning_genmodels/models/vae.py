@@ -17,10 +17,11 @@ from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.interpolation import spherical_path
 from lightning_genmodels.models.schedules import AutoencoderScheduleName
+from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.autoencoder import ActivationName, ConvEncoder, MLPEncoder
 from lightning_genmodels.seeding import derive_seed
 
-DECODED_AT_ONCE = 20_000  # images: 60 MB of 28x28 pixels
+PIXELS_AT_ONCE = 2**22  # decoded: 16 MB, some 500 MB with a convolutional decoder's 32 maps of each pixel
 
 
 class VAE(Autoencoder):
@@ -31,8 +32,9 @@ class VAE(Autoencoder):
     and validation weigh the divergence alike.
 
     Validation logs `val/reconstruction` (-log p(x|z)), `val/kl` (beta times the divergence), `val/loss`, their sum,
-    `val/elbo` (the bound itself, with beta 1), and `val/squared_error` of an image. Test logs the same and `test/nll`,
-    the importance-weighted estimate of -log p(x) from `importance_samples` draws.
+    `val/elbo` (the bound itself, with beta 1), and `val/squared_error` of the decoder's mean at a
+    draw of z. Test logs the same and `test/nll`, the importance-weighted estimate of -log p(x) from
+    `importance_samples` draws.
 
     A "bernoulli" likelihood of images that are not binary is not one; figures in nats compare only between models of
     the same pixels: see `binarize` of the data modules.
@@ -94,8 +96,8 @@ class VAE(Autoencoder):
                 decoder_distribution in get_args(DecoderDistributionName),
                 f"one of {', '.join(get_args(DecoderDistributionName))}",
             ),
-            ("decoder_scale", decoder_scale, decoder_scale > 0, "above 0"),
-            ("beta", beta, beta >= 0, "0 or more"),
+            ("decoder_scale", decoder_scale, 0 < decoder_scale < math.inf, "above 0, and finite"),
+            ("beta", beta, 0 <= beta < math.inf, "0 or more, and finite"),
             ("importance_samples", importance_samples, importance_samples >= 0, "0 or more"),
             (
                 "output_activation",
@@ -143,15 +145,12 @@ class VAE(Autoencoder):
         """
         if n < 0:
             raise GenmodelsError(f"sample: n is {n}; expected 0 or more.")
-        was_training = self.training
-        self.eval()
-        try:
+        with in_eval_mode(self):
             latents = self._normal((n, self.latent_dim), generator)
             # The empty chunk of n = 0 still goes through, for its shape.
-            return torch.cat([self.decode(z).clamp(0, 1) for z in latents.split(DECODED_AT_ONCE)])
-        finally:
-            self.train(was_training)
+            return torch.cat([self.decode(z).clamp(0, 1) for z in latents.split(self._decoded_at_once())])
 
+    @torch.no_grad()
     def log_likelihood(self, images: Tensor, samples: int = 200, generator: torch.Generator | None = None) -> Tensor:
         """The importance-weighted estimate of log p(x) (Burda et al. 2016).
 
@@ -173,7 +172,7 @@ class VAE(Autoencoder):
             raise GenmodelsError(f"log_likelihood: samples is {samples}; expected 1 or more.")
         mean, log_variance = self.posterior(images)
         weights = []
-        share = max(1, DECODED_AT_ONCE // max(1, len(images)))
+        share = max(1, self._decoded_at_once() // max(1, len(images)))
         for start in range(0, samples, share):
             noise = self._normal((min(share, samples - start), *mean.shape), generator)
             latents = mean + noise * (log_variance / 2).exp()
@@ -182,6 +181,9 @@ class VAE(Autoencoder):
             raw = self._decode_raw(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
             weights.append(self._pixel_log_likelihood(raw, images) + prior)
         return torch.cat(weights).logsumexp(0) - math.log(samples)
+
+    def _decoded_at_once(self) -> int:
+        return max(1, PIXELS_AT_ONCE // math.prod(self.image_shape))
 
     def _normal(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
         # Drawn on the generator's own device, which for a CPU generator makes them the same everywhere.
@@ -197,24 +199,26 @@ class VAE(Autoencoder):
 
     def loss_terms(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[dict[str, Tensor], Tensor]:
         """The two terms of the bound, and the decoder's mean at the drawn z; see the class."""
+        reconstruction, divergence, output = self._bound(images, generator)
+        return {"reconstruction": reconstruction, "kl": self.beta * divergence}, output
+
+    def _bound(self, images: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """-E_q log p(x|z) and KL(q || p), nats in the mean over images, and the decoder's mean at the drawn z."""
         mean, log_variance = self.posterior(images)
         latents = mean + self._normal(tuple(mean.shape), generator) * (log_variance / 2).exp()
         raw = self._decode_raw(latents)
-        return {
-            "reconstruction": -self._pixel_log_likelihood(raw, images).mean(),
-            "kl": self.beta * gaussian_divergence(mean, log_variance).mean(),
-        }, self._activate(raw)
+        reconstruction = -self._pixel_log_likelihood(raw, images).mean()
+        return reconstruction, gaussian_divergence(mean, log_variance).mean(), self._activate(raw)
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
         """Logs the bound and its terms, with the same draws of z each time; see the class."""
         images = batch[0]
         check_images(images, self.image_shape)
         generator = torch.Generator().manual_seed(derive_seed(0, batch_idx, self.global_rank))
-        terms, output = self.loss_terms(images, generator)
+        reconstruction, divergence, output = self._bound(images, generator)
+        terms = {"reconstruction": reconstruction, "kl": self.beta * divergence}
         self._log_evaluation(stage, images, terms, output)
-        mean, log_variance = self.posterior(images)
-        elbo = -terms["reconstruction"] - gaussian_divergence(mean, log_variance).mean()
-        self.log(f"{stage}/elbo", elbo, batch_size=len(images), sync_dist=True)
+        self.log(f"{stage}/elbo", -reconstruction - divergence, batch_size=len(images), sync_dist=True)
         if stage == "test" and self.importance_samples:
             nll = -self.log_likelihood(images, self.importance_samples, generator).mean()
             self.log("test/nll", nll, batch_size=len(images), sync_dist=True)

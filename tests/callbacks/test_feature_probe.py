@@ -93,15 +93,17 @@ def test_the_errors_are_those_of_codes_made_by_hand(options, count):
     assert count == 600 or probed(trainer) != by_hand(model, digits(0, 600).tensors, digits(600, 900).tensors)
 
 
-@pytest.mark.parametrize("augment", [0.0, 1.0])
-def test_with_a_data_module_they_are_those_of_its_images_without_augmentation(augment):
-    model, data = Autoencoder((1, 8, 8), latent_dim=6), DigitsDataModule(batch_size=100, augment=augment)
+@pytest.mark.parametrize("options", [{}, {"augment": 1.0}, {"binarize": "dynamic"}])
+def test_with_a_data_module_they_are_those_of_its_images_without_augmentation(options):
+    model, data = Autoencoder((1, 8, 8), latent_dim=6), DigitsDataModule(batch_size=100, **options)
     trainer = fit(model, [FeatureProbe(train_count=450)], data)
     train, val = (
         [torch.cat(parts) for parts in zip(*map(data.to_float, batches), strict=True)]
         for batches in (data.train_dataloader(), data.val_dataloader())
     )
     assert probed(trainer) == by_hand(model, [part[:450] for part in train], val)
+    for images, _ in (train, val):
+        assert images.unique().numel() == (2 if "binarize" in options else 17)
 
 
 def test_the_codes_are_made_in_eval_mode_without_a_graph():
@@ -207,15 +209,11 @@ def own_generator():
     return loader(stop=500, batch_size=50, shuffle=True, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        plain_loader,
-        data_module,
-        augmented,
-        own_generator,
-    ],
-)
+def persistent_workers():
+    return loader(stop=500, batch_size=50, shuffle=True, num_workers=1, persistent_workers=True)
+
+
+@pytest.mark.parametrize("data", [plain_loader, data_module, augmented, own_generator, persistent_workers])
 @pytest.mark.parametrize("options", [{}, {"val_check_interval": 0.34}], ids=["each_epoch", "within_an_epoch"])
 def test_training_goes_exactly_as_without_it(data, options):
     trained, numbers = [], []
@@ -282,6 +280,46 @@ def test_two_processes_log_what_one_does_with_twice_the_batch(in_tmp):
         assert max(b.values()) < 0.8
 
 
+OWN_DATA = """
+import torch
+from lightning.pytorch import LightningDataModule
+from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader, TensorDataset
+
+class Mine(LightningDataModule):
+    image_shape = (1, 8, 8)
+
+    def __init__(self, batch_size: int = 32):
+        super().__init__()
+        self.batch_size = batch_size
+        images, labels = load_digits(return_X_y=True)
+        self.data = TensorDataset(torch.from_numpy(images).float().div(16).view(-1, 1, 8, 8), torch.from_numpy(labels))
+
+    def train_dataloader(self):
+        return DataLoader(torch.utils.data.Subset(self.data, range(960)), self.batch_size)
+
+    def val_dataloader(self):
+        return DataLoader(torch.utils.data.Subset(self.data, range(1000, 1360)), self.batch_size)
+"""
+
+
+def test_two_processes_share_out_another_projects_data(in_tmp):
+    (in_tmp / "mine.py").write_text(OWN_DATA)
+    # A frozen model, so that the errors differ only by which images were used.
+    arguments = ("--model", "Autoencoder", "--model.learning_rate", 1e-30, "--model.image_shape", "[1, 8, 8]",
+                 "--data", "mine.Mine", "--trainer.max_epochs", 1, "--trainer.callbacks", "FeatureProbe",
+                 "--trainer.callbacks.train_count", 64)  # fmt: skip
+    found = []
+    for devices, batch_size in ((2, 16), (1, 32)):
+        done = process("fit", *arguments, "--data.batch_size", batch_size, "--trainer.strategy", "ddp",
+                       "--trainer.devices", devices, *QUIET, cwd=in_tmp)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        with open(f"runs/autoencoder_mine/{len(found)}/metrics.csv") as file:
+            found += [{key: float(row[key]) for key in KEYS} for row in csv.DictReader(file) if row[KEYS[0]]]
+    two, one = found
+    assert two == pytest.approx(one, abs=1e-6)
+
+
 # What it refuses
 
 
@@ -315,6 +353,13 @@ def test_batches_without_classes_are_refused(rest):
     message = r"^FeatureProbe: the batches hold no classes; expected \(images, labels\), labels int64 \(N,\)\.$"
     with pytest.raises(GenmodelsError, match=message):
         fit(Pixels(), [FeatureProbe()], batches, batches)
+
+
+def test_batches_without_classes_are_refused_before_the_first_step():
+    model, bad = Pixels(), DataLoader([(all_digits()[:50],)], batch_size=None)
+    with pytest.raises(GenmodelsError, match="the batches hold no classes"):
+        fit(model, [FeatureProbe()], val=bad, num_sanity_val_steps=1)
+    assert model.weight.item() == 1
 
 
 def test_one_class_alone_is_refused():

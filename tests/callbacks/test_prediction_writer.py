@@ -23,10 +23,10 @@ def predict(tmp_path, monkeypatch):
     """Trains a tiny model by the command line and returns the run's folder, predictions included."""
     monkeypatch.chdir(tmp_path)
 
-    def run(name, *options):
+    def run(name, *options, evaluate=()):
         assert main(["fit", *options, *TINY_FIT]) == 0
         folder = tmp_path / "runs" / name / "0"
-        assert main(["predict", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]) == 0
+        assert main(["predict", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), *evaluate]) == 0
         return folder
 
     return run
@@ -51,8 +51,10 @@ def test_an_autoencoders_predictions_are_codes_labels_and_indices_in_the_order_o
     np.testing.assert_array_equal(arrays["index"], np.arange(180))
 
 
-def test_half_precision_changes_the_codes_slightly_and_not_their_type(predict, test_split):
-    run = predict("vae_digits", "--model", "VAE", "--data", "DigitsDataModule", "--trainer.precision", "bf16-mixed")
+@pytest.mark.parametrize("asked", [False, True])
+def test_codes_are_computed_in_half_precision_only_if_the_line_asks_for_it(predict, test_split, asked):
+    half = ("--trainer.precision", "bf16-mixed")
+    run = predict("vae_digits", "--model", "VAE", "--data", "DigitsDataModule", *half, evaluate=half if asked else ())
     with np.load(run / "predictions" / "codes.npz", allow_pickle=False) as file:
         arrays = dict(file)
     images, labels = test_split
@@ -61,8 +63,9 @@ def test_half_precision_changes_the_codes_slightly_and_not_their_type(predict, t
     assert {name: array.dtype.name for name, array in arrays.items()} == {
         "code": "float32", "label": "int64", "index": "int64"
     }  # fmt: skip
-    np.testing.assert_allclose(arrays["code"], codes, rtol=0.05, atol=0.05 * codes.std())
-    assert (arrays["code"] != codes).any()  # so it was computed in half precision
+    tolerance = 0.05 if asked else 1e-5
+    np.testing.assert_allclose(arrays["code"], codes, rtol=tolerance, atol=tolerance * codes.std())
+    assert asked == (torch.from_numpy(arrays["code"]).bfloat16().float().numpy() == arrays["code"]).all()
     np.testing.assert_array_equal(arrays["label"], labels.numpy())
     np.testing.assert_array_equal(arrays["index"], np.arange(180))
 

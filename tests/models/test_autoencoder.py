@@ -1,3 +1,4 @@
+import math
 import typing
 
 import pytest
@@ -265,6 +266,7 @@ def test_divergence_stops_training_with_the_term_and_the_step(digits):
         ({"latent_dim": 0}, "latent_dim is 0 .* expected 1 or more"),
         ({"hidden_sizes": (16, 0)}, r"hidden_sizes \(16, 0\); expected 1 or more"),
         ({"learning_rate": 0.0}, r"learning_rate is 0\.0; expected above 0"),
+        ({"learning_rate": math.inf}, "learning_rate is inf; expected above 0, and finite"),
         (
             {"reconstruction_loss": "bce", "output_activation": "linear"},
             "reconstruction_loss is 'bce' with output_activation 'linear'; expected 'sigmoid'",

@@ -132,6 +132,8 @@ def test_interpolation_draws_the_great_circle_by_the_average_and_restores_the_mo
 def test_interpolation_of_one_step_is_an_error():
     with pytest.raises(GenmodelsError, match="interpolate: steps is 1; expected 2 or more"):
         gan().interpolate(torch.zeros(1, 64), torch.zeros(1, 64), 1)
+    with pytest.raises(GenmodelsError, match="interpolate: the latents have 5 entries; expected 64"):
+        gan().interpolate(torch.ones(1, 5), torch.zeros(1, 5), 3)
 
 
 def test_ones_own_network_needs_one_method():

@@ -1,9 +1,13 @@
+import csv
+
 import numpy as np
 import pytest
 import torch
 from drawing import all_digits, evaluate, mean_image_error, random_batches
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from sklearn.decomposition import PCA
+from torch import nn
 from torch.utils.data import DataLoader
 from toy import fit
 
@@ -195,9 +199,10 @@ def test_k_comes_down_from_k_start_over_the_first_part_of_the_training():
     [
         ({"k_start": 3}, [3] * 6),
         ({"k_decay": 0.0}, [3] * 6),
-        ({"k_decay": 1.0}, [12, 10, 9, 8, 6, 4]),  # 12 - 1.5 i, halves to the even
+        ({"k_start": 12, "k_decay": 1.0}, [12, 10, 9, 8, 6, 4]),  # 12 - 1.5 i, halves to the even
+        ({"k": 6, "k_decay": 1.0}, [12, 11, 10, 9, 8, 7]),  # from 2 k
         ({"k_start": 1, "k_decay": 2 / 3}, [1, 2, 2, 2, 3, 3]),
-        ({"latent_dim": 8, "k_decay": 5 / 6}, [8, 7, 6, 5, 4, 3]),  # 4 k units there are not
+        ({"latent_dim": 5, "k_decay": 1.0}, [5, 5, 4, 4, 4, 3]),  # 2 k units there are not: 5 - i / 3
     ],
 )
 def test_k_over_a_training_of_6_steps(options, expected):
@@ -286,3 +291,89 @@ def test_every_kind_learns_to_draw_digits_better_than_their_mean(digits, channel
 def test_bad_option_is_named_with_its_value_and_what_was_expected(options, message):
     with pytest.raises(GenmodelsError, match=f"KSparseAutoencoder: {message}"):
         KSparseAutoencoder(SHAPE, **options)
+
+
+# Two codes combined
+
+
+def test_each_code_of_a_path_has_k_units_and_its_ends_are_the_reconstructions(digits):
+    model = KSparseAutoencoder(SHAPE, latent_dim=40, k=4, alpha=3)
+    with torch.no_grad():
+        model.encoder.layer1.weight.mul_(10)
+        z0, z1 = model.eval().encode(digits[:6]).chunk(2)
+    assert (z0.count_nonzero(dim=1) == 12).all()
+    seen = []
+    decode, model.decode = model.decode, lambda codes: seen.append(codes) or decode(codes)
+    images = model.interpolate(z0, z1, 5)
+    assert (seen[0].count_nonzero(dim=1) == 4).all()
+    torch.testing.assert_close(images[:, 0], model.reconstruct(digits[:3]))
+    torch.testing.assert_close(images[:, -1], model.reconstruct(digits[3:6]))
+    halfway = (z0 + z1) / 2
+    assert all(h[c != 0].abs().min() > 0 for h, c in zip(halfway, seen[0].view(3, 5, 40)[:, 2], strict=True))
+
+
+# Networks of one's own, and weights from elsewhere
+
+
+class OwnDecoder(KSparseAutoencoder):
+    def build_decoder(self):
+        return nn.Sequential(nn.Linear(self.latent_dim, 64), nn.Unflatten(1, SHAPE))
+
+
+class DeeperEncoder(KSparseAutoencoder):
+    def build_encoder(self):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, self.latent_dim))
+
+
+class Normed(KSparseAutoencoder):
+    def build_encoder(self):
+        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, self.latent_dim))
+
+
+@pytest.mark.parametrize("model_class", [OwnDecoder, DeeperEncoder])
+def test_networks_of_ones_own_train_untied(digits, model_class):
+    model = model_class(SHAPE, latent_dim=64, k=8, tied=False, learning_rate=1e-2)
+    fit(model, random_batches(digits, 400, 128))
+    assert evaluate(model, digits)["val/squared_error"] < 0.35 * mean_image_error(digits)
+
+
+def test_an_encoder_that_the_decoder_cannot_share_is_refused_at_once():
+    message = (
+        r"^DeeperEncoder: tied is True, but the weights of the encoder's linear layers have the shapes "
+        r"\[\(30, 64\), \(20, 30\)\]; expected \[\(20, 64\)\], or tied False\.$"
+    )
+    with pytest.raises(GenmodelsError, match=message):
+        DeeperEncoder(SHAPE, latent_dim=20, k=2)
+
+
+def test_reconstructing_leaves_the_running_statistics_and_the_modes_alone(digits):
+    model = Normed(SHAPE, latent_dim=20, k=2).train()
+    model.decoder.eval()
+    before = model.encoder[1].running_mean.clone()
+    drawn = model.reconstruct(digits[:50])
+    assert torch.equal(model.encoder[1].running_mean, before)
+    assert (model.training, model.encoder[1].training, model.decoder.training) == (True, True, False)
+    torch.testing.assert_close(model.reconstruct(digits[:1]), drawn[:1])  # no image depends on another
+
+
+def test_biases_that_were_trained_elsewhere_are_not_centred_away(digits):
+    options = {"hidden_sizes": (), "tied": True, "output_activation": "linear", "latent_dim": 20}
+    other = Autoencoder(SHAPE, **options)
+    with torch.no_grad():
+        other.decoder.biases["layer1"].fill_(0.2)
+    model = KSparseAutoencoder(SHAPE, latent_dim=20, k=4, learning_rate=1e-30, optimizer="sgd")
+    model.load_state_dict(other.state_dict(), strict=False)
+    fit(model, DataLoader([(digits[:50],)], batch_size=None))
+    for name, value in other.named_parameters():
+        torch.testing.assert_close(model.get_parameter(name), value, rtol=0, atol=1e-20)
+
+
+def test_k_is_logged_while_it_comes_down(digits, tmp_path):
+    model = KSparseAutoencoder(SHAPE, latent_dim=30, k=3, k_start=12, k_decay=1.0)
+    logger = CSVLogger(tmp_path)
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(accelerator="cpu", max_epochs=1, logger=logger, log_every_n_steps=2, **quiet)
+    trainer.fit(model, random_batches(digits, 6, 32))
+    with open(f"{logger.log_dir}/metrics.csv") as file:
+        rows = [row["train/k"] for row in csv.DictReader(file)]
+    assert [float(k) for k in rows if k] == [10, 8, 4]  # 12 - 1.5 i at every other batch, halves to the even

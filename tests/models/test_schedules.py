@@ -107,7 +107,7 @@ def test_a_resumed_training_goes_on_along_the_same_cosine():
     ("build", "reason"),
     [
         (lambda: Autoencoder(SHAPE, schedule="cosine"), "Autoencoder: schedule is 'cosine'"),
-        (lambda: KSparseAutoencoder(SHAPE, k=5), "KSparseAutoencoder: k goes from 20 to 5"),
+        (lambda: KSparseAutoencoder(SHAPE, k=5), "KSparseAutoencoder: k goes from 10 to 5"),
     ],
 )
 def test_a_training_without_an_end_says_what_needs_one(build, reason):

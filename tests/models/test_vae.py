@@ -83,7 +83,7 @@ def test_the_likelihood_in_parts_is_that_in_one(monkeypatch):
         model.encoder.layer1.bias += 0.1  # no longer exact, so that every sample's weight counts
     whole = model.log_likelihood(images, 20_000)
     for at_once in (3, 1000, 9999):  # less than the images, and leaving a rest
-        monkeypatch.setattr(vae, "DECODED_AT_ONCE", at_once)
+        monkeypatch.setattr(vae, "PIXELS_AT_ONCE", at_once * images[0].numel())
         samples = 200 if at_once == 3 else 20_000
         found = model.log_likelihood(images, samples)
         torch.testing.assert_close(found, whole, rtol=0, atol=0.3 if at_once == 3 else 0.02)
@@ -192,7 +192,7 @@ def test_nll_is_of_the_test_only_and_of_importance_samples_above_0(binary):
 
 
 def test_samples_are_the_decoders_means_at_latents_from_the_prior(monkeypatch):
-    monkeypatch.setattr(vae, "DECODED_AT_ONCE", 6)
+    monkeypatch.setattr(vae, "PIXELS_AT_ONCE", 6 * 64)
     model = small().eval()
     latents = torch.randn(20, 4, generator=seeded(1))
     torch.testing.assert_close(model.sample(20, generator=seeded(1)), model.decode(latents), rtol=1e-5, atol=1e-6)
@@ -289,6 +289,7 @@ def test_the_named_distributions_are_those_of_the_option():
         ({"decoder_distribution": "laplace"}, "decoder_distribution is 'laplace'; expected one of bernoulli, gaussian"),
         ({"decoder_scale": 0.0}, r"decoder_scale is 0\.0; expected above 0"),
         ({"decoder_scale": math.nan}, "decoder_scale is nan; expected above 0"),
+        ({"decoder_scale": math.inf}, "decoder_scale is inf; expected above 0, and finite"),
         ({"beta": -1.0}, r"beta is -1\.0; expected 0 or more"),
         ({"importance_samples": -1}, "importance_samples is -1; expected 0 or more"),
         (
