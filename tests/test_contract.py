@@ -10,7 +10,7 @@ from toy import fit, same_weights
 
 import lightning_genmodels
 from datamodules import DigitsDataModule
-from lightning_genmodels import GenmodelsError, load_model
+from lightning_genmodels import Autoencoder, GenmodelsError, load_model
 from lightning_genmodels.callbacks import ExactResume, LastCheckpoint
 from lightning_genmodels.models.base import AdversarialModel
 
@@ -90,6 +90,20 @@ def test_a_resumed_run_ends_with_the_same_weights(model_class, precision, tmp_pa
     resumed = build(model_class, seed=7)
     train(resumed, 18, ckpt_path=tmp_path / "last.ckpt", precision=precision)
     assert same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+@pytest.mark.parametrize("model_class", [m for m in MODELS if issubclass(m, Autoencoder)])
+def test_an_autoencoder_learns_in_one_precision_throughout(model_class, precision):
+    model = build(model_class)
+    before = model.to({"bf16-true": torch.bfloat16, "64-true": torch.float64}[precision]).decoder.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    trainer = train(model, 12, precision=precision)
+    assert all(
+        v.dtype == before[n].dtype and not torch.equal(v, before[n]) for n, v in model.decoder.state_dict().items()
+    )
+    assert all(v.isfinite().all() for v in model.state_dict().values())
+    assert "val/squared_error" in trainer.validate(model, digits(), verbose=False)[0]
 
 
 @pytest.mark.parametrize("model_class", MODELS)

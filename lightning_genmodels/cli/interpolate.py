@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
@@ -89,7 +89,7 @@ def read_image(path: str, image_shape: tuple[int, int, int]) -> Tensor:
         raise GenmodelsError(f"--images: the model's images have {channels} channels; expected 1 or 3.")
     try:
         with Image.open(path) as opened:
-            picture: Image.Image = opened
+            picture: Image.Image = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
                 picture = Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
             pixels = transforms.pil_to_tensor(picture.convert("L" if channels == 1 else "RGB"))

@@ -17,11 +17,12 @@ def probe(argv: list[str]) -> None:
     parser = SmallParser(
         "probe",
         "Trains a logistic regression and a k-nearest-neighbours classifier on the codes of the training split, and "
-        "prints their error on the test split.",
+        "prints their error on the test split, or on the validation split while something is still to be chosen.",
     )
     add_model_arguments(parser)
     add_data_arguments(parser)
     parser.add_argument("--train_count", type=int, help="training images to use (default: all)")
+    parser.add_argument("--split", choices=["test", "val"], default="test", help="images to judge by (default: test)")
     parser.add_argument("--inverse_penalty", type=float, default=0.1, help="C of the logistic regression (default: .1)")
     parser.add_argument("--neighbours", type=int, default=5, help="k of the nearest neighbours (default: 5)")
     options = parser.parse_args(argv)
@@ -38,7 +39,10 @@ def probe(argv: list[str]) -> None:
         )
     datamodule = data_of(options)
     train_codes, train_labels = codes_of(model, float_batches(model, datamodule, datamodule.train_dataloader()))
-    codes, labels = codes_of(model, float_batches(model, datamodule, datamodule.test_dataloader()))
+    judged = datamodule.test_dataloader() if options.split == "test" else datamodule.val_dataloader()
+    if not judged:
+        raise GenmodelsError("--split is val, but the run kept no validation images; expected test.")
+    codes, labels = codes_of(model, float_batches(model, datamodule, judged))
     errors = probe_codes(
         train_codes[: options.train_count],
         train_labels[: options.train_count],
@@ -47,7 +51,9 @@ def probe(argv: list[str]) -> None:
         inverse_penalty=options.inverse_penalty,
         neighbours=options.neighbours,
     )
-    print(f"{len(codes)} test images, classifiers trained on {len(train_codes[: options.train_count])} codes")
+    print(
+        f"{len(codes)} {options.split} images, classifiers trained on {len(train_codes[: options.train_count])} codes"
+    )
     print(f"logistic regression: {100 * errors['logistic']:.2f} % wrong")
     print(f"{options.neighbours} nearest neighbours: {100 * errors['knn']:.2f} % wrong")
 

@@ -153,7 +153,7 @@ class Autoencoder(LightningModule):
 
     def encode(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, latent_dim) codes, float32."""
-        codes: Tensor = self.encoder(images)
+        codes: Tensor = self.encoder(images.to(self.dtype))
         return codes.float()
 
     def decode(self, codes: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class DenoisingAutoencoder(Autoencoder):
             --model.hidden_sizes [1000] --init_from runs/RUN/1/checkpoints/last.ckpt
 
     with `denoisingautoencoder_mnist` for RUN.
-    The activation of a hidden layer has to be what the code's was.
+    The activation of a hidden layer has to be what the code's was (`--init_from` refuses another for frozen ones).
 
     Validation corrupts with the same noise each time and logs `val/reconstruction`, the loss; `val/psnr` of the output
     and `val/psnr_noisy` of the corrupted images, in dB over all pixels, and `val/squared_error` of an image.
@@ -197,8 +197,8 @@ class DenoisingAutoencoder(Autoencoder):
         encoder, decoder = list(self.encoder.children()), self.decoder
         first = 1 + 2 * self.frozen_layers  # a flattening, then each layer with its activation
         with torch.no_grad():
-            clean = nn.Sequential(*encoder[:first])(images).float()
-        codes = nn.Sequential(*encoder[first:])(self.corrupt(clean, generator=generator))
+            clean = nn.Sequential(*encoder[:first])(images.to(self.dtype)).float()
+        codes = nn.Sequential(*encoder[first:])(self.corrupt(clean, generator=generator).to(self.dtype))
         if isinstance(decoder, TiedDecoder):
             redrawn = decoder(codes, self._tied_weights(), outermost=self.frozen_layers + 1)
         else:

@@ -20,7 +20,7 @@ def spherical_path(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     """The same along the great circle (Shoemake 1985; for latents: White 2016).
 
     Every code on it is as long as Gaussian latents are; the middle of a straight line is much shorter. Codes of the
-    same direction are joined by the straight line.
+    same or the opposite direction are joined by the straight line.
     """
     share = _shares(z0, z1, steps).cpu().double()  # in float32, near 180 degrees, the sine is mostly rounding
     start, end = z0.unsqueeze(1).cpu().double(), z1.unsqueeze(1).cpu().double()

@@ -180,7 +180,7 @@ class KSparseAutoencoder(Autoencoder):
         mean = self.trainer.strategy.reduce(images.float().mean(0).flatten(), reduce_op="mean")
         assert isinstance(mean, Tensor)
         self._output_bias().copy_(mean)
-        layer.bias.copy_(-layer.weight @ mean)
+        layer.bias.copy_(-layer.weight.to(mean) @ mean)
 
     def _only_layer(self) -> nn.Linear | None:
         """The encoder's layer in a linear model of one layer, whose networks are ours."""

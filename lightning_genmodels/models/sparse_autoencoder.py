@@ -126,7 +126,7 @@ class SparseAutoencoder(Autoencoder):
             everywhere = self.trainer.strategy.reduce(means.detach().clone(), reduce_op="mean")
             # The plain mean of the first batches: nothing of the initial value remains in it.
             decay = (self.batches_seen / (self.batches_seen + 1)).clamp(max=self.activation_decay)
-            self.mean_activation.lerp_(everywhere, (1 - decay).to(everywhere))
+            self.mean_activation.lerp_(everywhere.to(self.mean_activation), (1 - decay).to(self.mean_activation))
             self.batches_seen += 1
         return self.mean_activation + means - means.detach()
 

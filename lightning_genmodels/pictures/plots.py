@@ -11,6 +11,7 @@ from lightning_genmodels.pictures.grid import Picture
 COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
            (140, 86, 75), (227, 119, 194), (90, 90, 90), (188, 189, 34), (23, 190, 207))  # fmt: skip
 INK = (40, 40, 40)
+CAPTION = 20  # pixels
 
 
 def scatter(points: Tensor, labels: Tensor | None = None, size: int = 512) -> Picture:
@@ -42,15 +43,15 @@ def scatter(points: Tensor, labels: Tensor | None = None, size: int = 512) -> Pi
 
 
 def bars(values: Tensor, line: float, height: int = 256) -> Picture:
-    """Draws one bar for each value, in their order, and a horizontal line.
+    """Draws one bar for each value, in their order, and a horizontal line; says the line's height and the range.
 
     Args:
         values: (N,), 0 or more each.
         line: height of the line, above 0.
-        height: pixels.
+        height: pixels of the bars; the caption comes below.
 
     Returns:
-        uint8 (height, W, 3), W of about 600 or, for many values, as many pixels as there are.
+        uint8 (height + 20, W, 3), W of about 600 or, for many values, as many pixels as there are.
     """
     heights = values.detach().cpu().double().numpy()
     scale = 0.95 * height / max(float(heights.max(initial=0.0)), line)
@@ -61,4 +62,7 @@ def bars(values: Tensor, line: float, height: int = 256) -> Picture:
         picture[top:, number * width : (number + 1) * width] = COLOURS[0]
     row = height - round(line * scale)
     picture[max(0, row - 1) : row + 1] = COLOURS[3]
-    return picture
+    caption = Image.new("RGB", (picture.shape[1], CAPTION), "white")
+    text = f"line {line:.3g}, bars {min(heights, default=0):.3g} to {max(heights, default=0):.3g}"
+    ImageDraw.Draw(caption).text((4, 2), text, INK, ImageFont.load_default(size=14))
+    return np.concatenate([picture, np.asarray(caption)])

@@ -34,13 +34,13 @@ def autoencoder(runs):
     return runs / "autoencoder_digits" / LAST
 
 
-def probe(capsys, checkpoint, *options):
+def probe(capsys, checkpoint, *options, split="test"):
     """The numbers of a report: how many were tested and trained on, the errors in per cent, and the neighbours."""
     capsys.readouterr()
     assert genmodels("probe", "--checkpoint", checkpoint, *options) == 0
     told = capsys.readouterr().out
     form = (
-        r"(\d+) test images, classifiers trained on (\d+) codes\n"
+        rf"(\d+) {split} images, classifiers trained on (\d+) codes\n"
         r"logistic regression: (\d+\.\d\d) % wrong\n"
         r"(\d+) nearest neighbours: (\d+\.\d\d) % wrong\n"
     )
@@ -49,17 +49,17 @@ def probe(capsys, checkpoint, *options):
             "neighbours": int(neighbours)}  # fmt: skip
 
 
-def by_hand(checkpoint, count=None, data=OPTIONS, neighbours=5, inverse_penalty=0.1):
+def by_hand(checkpoint, count=None, data=OPTIONS, neighbours=5, inverse_penalty=0.1, split="test"):
     module, model = DigitsDataModule(**data), load_model(checkpoint)
     module.setup()
     splits = []
-    for loader in (module.train_dataloader(), module.test_dataloader()):
+    for loader in (module.train_dataloader(), getattr(module, f"{split}_dataloader")()):
         images, labels = (torch.cat(parts) for parts in zip(*map(module.to_float, loader), strict=True))
         with torch.no_grad():
             splits.append((model.encode(images), labels))
-    (codes, labels), test = splits
-    errors = probe_codes(codes[:count], labels[:count], *test, neighbours=neighbours, inverse_penalty=inverse_penalty)
-    return {"tested": 180, "trained": len(codes[:count]), "neighbours": neighbours,
+    (codes, labels), judged = splits
+    errors = probe_codes(codes[:count], labels[:count], *judged, neighbours=neighbours, inverse_penalty=inverse_penalty)
+    return {"tested": len(judged[0]), "trained": len(codes[:count]), "neighbours": neighbours,
             **{name: pytest.approx(100 * error, abs=0.0051) for name, error in errors.items()}}  # fmt: skip
 
 
@@ -79,6 +79,12 @@ def test_count_neighbours_and_penalty_can_be_chosen(autoencoder, capsys):
     plain = probe(capsys, autoencoder, "--train_count", 150)
     assert found["logistic"] != plain["logistic"]
     assert found["knn"] != plain["knn"]
+
+
+def test_choices_can_be_made_on_the_validation_split(autoencoder, capsys):
+    found = probe(capsys, autoencoder, "--split", "val", split="val")
+    assert found == by_hand(autoencoder, split="val")
+    assert found["tested"] == 359
 
 
 def test_more_training_images_than_there_are_mean_all_of_them(autoencoder, capsys):

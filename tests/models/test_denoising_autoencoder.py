@@ -308,6 +308,21 @@ def test_a_deeper_model_starts_from_the_layers_of_the_one_before(digits, tied, c
     torch.testing.assert_close(shallow.decode(hidden), drawn.unflatten(1, SHAPE))
 
 
+def test_frozen_layers_of_another_activation_are_refused(digits, in_tmp):
+    shallow = DenoisingAutoencoder(SHAPE, latent_dim=40, code_activation="relu")
+    fit(shallow, random_batches(digits, 3)).save_checkpoint("shallow.ckpt")
+    options = {"hidden_sizes": (40,), "latent_dim": 20, "frozen_layers": 1}
+    message = (
+        r"^--init_from shallow\.ckpt: the activation of its layer 1 is relu, that of the frozen layers sigmoid; "
+        r"expected --model\.activation relu\.$"
+    )
+    deep = DenoisingAutoencoder(SHAPE, **options)
+    with pytest.raises(GenmodelsError, match=message):
+        copy_matching_weights(deep, "shallow.ckpt")
+    assert not torch.equal(deep.encoder.layer1.weight, shallow.encoder.layer1.weight)
+    copy_matching_weights(DenoisingAutoencoder(SHAPE, activation="relu", **options), "shallow.ckpt")
+
+
 def test_layers_trained_one_after_the_other_draw_digits_better_than_their_mean(digits):
     shallow = DenoisingAutoencoder(SHAPE, latent_dim=64, learning_rate=1e-2)
     fit(shallow, random_batches(digits, 150)).save_checkpoint("shallow.ckpt")

@@ -112,7 +112,9 @@ def test_bars_stand_on_the_bottom_in_their_order_with_heights_in_proportion():
     values = torch.tensor([0.5, 1.0, 0.0, 0.25])
     picture = bars(values, line=0.05, height=201)
     assert picture.dtype == np.uint8
-    assert picture.shape == (201, 600, 3)
+    assert picture.shape == (221, 600, 3)
+    assert (picture[201:] < 128).any()  # the caption
+    picture = picture[:201]
     for number, value in enumerate(values.tolist()):
         part = picture[:, number * 150 : (number + 1) * 150]
         assert (part == part[:, :1]).all()
@@ -131,7 +133,7 @@ def test_the_line_goes_across_at_its_height_in_the_bars_scale(values, line):
 
 
 def test_a_bar_of_the_lines_value_ends_at_the_line():
-    picture = bars(torch.tensor([0.3, 0.6]), line=0.3)
+    picture = bars(torch.tensor([0.3, 0.6]), line=0.3)[:256]
     left = picture[:, 0]
     line = np.nonzero((left == COLOURS[3]).all(-1))[0]
     above = left[: line.min()]
@@ -143,7 +145,7 @@ def test_a_bar_of_the_lines_value_ends_at_the_line():
 def test_every_value_has_at_least_one_column(count, width):
     values = torch.arange(1, count + 1) / count
     picture = bars(values, line=0.01)
-    assert picture.shape == (256, width, 3)
+    assert picture.shape == (276, width, 3)
     heights = heights_of(picture)
     assert (np.diff(heights) >= 0).all()
     assert heights[-1] == round(0.95 * 256)
