@@ -26,7 +26,9 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     """
     if not Path(path).is_file():
         fault = "is a folder" if Path(path).is_dir() else "does not exist"
-        raise GenmodelsError(f"checkpoint {path} {fault}; expected a .ckpt file.")
+        beside = sorted(other.name for other in Path(path).parent.glob("*.ckpt") if other.is_file())
+        found = f"; in that folder there is {', '.join(beside)}" if beside else ""
+        raise GenmodelsError(f"checkpoint {path} {fault}{found}; expected a .ckpt file.")
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own report advises to run the file's code

@@ -15,8 +15,10 @@ from lightning_genmodels.metrics import probe_codes
 
 
 class FeatureProbe(Callback):
-    """Logs `val/probe_logistic` and `val/probe_knn`: the share of validation images that simple classifiers, trained
-    on the codes of training images, put into a wrong class (Alain and Bengio 2016).
+    """Logs the errors of simple classifiers on the codes (Alain and Bengio 2016).
+
+    `val/probe_logistic` and `val/probe_knn` are the shares of validation images that a logistic regression and nearest
+    neighbours, trained on the codes of training images, put into a wrong class.
 
     The model has `encode(images)` and is not trained by it; a batch has the images first and the classes, whole
     numbers, second. Random augmentation of the data module does not apply.

@@ -21,7 +21,7 @@ def probe(argv: list[str]) -> None:
     )
     add_model_arguments(parser)
     add_data_arguments(parser)
-    parser.add_argument("--train_count", type=int, help="training images to use (default: all)")
+    parser.add_argument("--train_count", type=int, help="training images to use (default: a whole epoch's)")
     parser.add_argument("--split", choices=["test", "val"], default="test", help="images to judge by (default: test)")
     parser.add_argument("--inverse_penalty", type=float, default=0.1, help="C of the logistic regression (default: .1)")
     parser.add_argument("--neighbours", type=int, default=5, help="k of the nearest neighbours (default: 5)")

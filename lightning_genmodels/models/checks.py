@@ -24,7 +24,9 @@ def row_is_due(module: LightningModule) -> bool:
 def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:
     """Raises GenmodelsError unless `images` is float, (N, *image_shape) and within [0, 1]."""
     if not images.is_floating_point():
-        raise GenmodelsError(f"the batch's images are {images.dtype}; expected floating point in [0, 1].")
+        raise GenmodelsError(
+            f"the batch's images are {images.dtype}; expected floating point in [0, 1]: divide bytes by 255."
+        )
     if tuple(images.shape[1:]) != image_shape:
         raise GenmodelsError(
             f"the batch's images have the shape {tuple(images.shape)}; expected (N, {', '.join(map(str, image_shape))})"

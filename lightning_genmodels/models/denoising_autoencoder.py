@@ -51,8 +51,10 @@ NOISES: dict[str, Callable[[Tensor, float, torch.Generator | None], Tensor]] = {
 
 
 class DenoisingAutoencoder(Autoencoder):
-    """Denoising autoencoder (Vincent et al. 2008, 2010): the images are corrupted anew in every batch, and the
-    reconstruction is compared with the clean ones. `encode` and `reconstruct` add no noise.
+    """Denoising autoencoder (Vincent et al. 2008, 2010): redraws clean images from corrupted ones.
+
+    The images are corrupted anew in every batch, and the reconstruction is compared with the clean ones. `encode` and
+    `reconstruct` add no noise.
 
     Trained deep, it corrupts the images. Trained layer by layer ("stacked"), it begins with one layer; then a model
     with one more starts from the weights of the one before and leaves the `frozen_layers` outermost as they are: it

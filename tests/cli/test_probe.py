@@ -187,6 +187,11 @@ def test_the_checkpoint_has_to_be_given_and_to_exist(in_tmp, capsys):
     Path("folder").mkdir()
     error = error_of(capsys, "--checkpoint", "folder")
     assert error == "genmodels: checkpoint folder is a folder; expected a .ckpt file."
+    Path("folder/last.ckpt").touch()
+    assert genmodels("probe", "--checkpoint", "folder/best.ckpt") == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    told = "folder/best.ckpt does not exist; in that folder there is last.ckpt; expected a .ckpt file."
+    assert error == f"genmodels: checkpoint {told}"
 
 
 def test_a_run_without_its_configuration_needs_another(autoencoder, in_tmp, capsys):
