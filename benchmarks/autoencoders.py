@@ -117,8 +117,8 @@ def k_sparse(options: argparse.Namespace) -> None:
     """The probe on the features of alpha * k units; alpha and the penalty chosen on the validation split."""
     table: dict[int, list[float]] = {}
     for k, seed in itertools.product(options.k, range(options.seeds)):
-        arguments = ["--config", "k_sparse_autoencoder_mnist", "--model.k", str(k), "--model.k_start", str(2 * k),
-                     "--seed_everything", str(seed), "--data.seed", "0"]  # fmt: skip
+        arguments = ["--config", "k_sparse_autoencoder_mnist", "--model.k", str(k), "--seed_everything", str(seed),
+                     "--data.seed", "0"]  # fmt: skip
         model, data, minutes = trained(f"k_sparse-{k}-{seed}", arguments, options)
         start = time.perf_counter()
         sets = splits(data)
