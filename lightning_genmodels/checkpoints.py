@@ -25,8 +25,10 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         GenmodelsError: where there is no such file, or it is no checkpoint.
     """
     if not Path(path).is_file():
-        fault = "is a folder" if Path(path).is_dir() else "does not exist"
-        beside = sorted(other.name for other in Path(path).parent.glob("*.ckpt") if other.is_file())
+        is_folder = Path(path).is_dir()
+        fault = "is a folder" if is_folder else "does not exist"
+        folder = Path(path) if is_folder else Path(path).parent
+        beside = sorted(other.name for other in folder.glob("*.ckpt") if other.is_file())
         found = f"; in that folder there is {', '.join(beside)}" if beside else ""
         raise GenmodelsError(f"checkpoint {path} {fault}{found}; expected a .ckpt file.")
     try:

@@ -305,6 +305,13 @@ def test_a_damaged_checkpoint_is_one_sentence(in_tmp, capsys):
     torch.save({"weights": 1}, "other.ckpt")
     Path("some").mkdir()
     assert "checkpoint some is a folder; expected a .ckpt file" in error_of(capsys, "validate", "--ckpt_path", "some")
+    Path("some/last.ckpt").touch()
+    assert "checkpoint some is a folder; in that folder there is last.ckpt; expected a .ckpt file" in error_of(
+        capsys, "validate", "--ckpt_path", "some"
+    )
+    assert "checkpoint none.ckpt does not exist; in that folder there is bad.ckpt, other.ckpt; expected" in error_of(
+        capsys, "validate", "--ckpt_path", "none.ckpt"
+    )
     assert "bad.ckpt cannot be read as a checkpoint" in error_of(capsys, "validate", "--ckpt_path", "bad.ckpt")
     for start in ("t,1", "epoch,step", "s"):
         Path("text.ckpt").write_text(start)
