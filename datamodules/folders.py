@@ -1,0 +1,36 @@
+"""Finding files in folders."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from datamodules.decoding import IMAGE_SUFFIXES
+from datamodules.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """A sort key under which 2.jpg comes before 10.jpg."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The pictures of a folder itself, in natural order.
+
+    Hidden files are left out.
+
+    Raises:
+        DataError: where there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; expected pictures in it.")
+    found = [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    if not found:
+        raise DataError(f"{folder} holds no pictures; expected files that end in {', '.join(sorted(suffixes))}.")
+    return sorted(found, key=lambda path: natural_order(path.name))
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is a picture in the folder itself."""
+    return folder.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
