@@ -1,6 +1,7 @@
 """What every data module does: loaders over splits, and the conversion of batches on the device."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
@@ -95,6 +96,13 @@ class SplitDataModule(LightningDataModule):
         missing = tuple(name for name in SPLITS_OF_STAGE[stage] if name not in self._splits)
         if missing:
             self._splits |= self.read_splits(missing)
+
+    def faults(self) -> Iterator[str]:
+        """Looks at the whole set and says, one sentence each, what is wrong with it."""
+        try:
+            self.setup()
+        except DataError as error:
+            yield str(error)
 
     def split(self, split: str) -> Split:
         """A split that was read.

@@ -1,16 +1,18 @@
 """Sets of files: decoded once into a cache, or anew for each batch."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from datamodules.base import Split, SplitDataModule
 from datamodules.cache import GIB, Field, MappedField, build, cache_key, default_cache_dir
 from datamodules.errors import DataError
+from datamodules.folders import SPLITS
 from datamodules.in_memory import MemorySplit
 
 Item = tuple[str, ...]
@@ -124,6 +126,23 @@ class FileDataModule(SplitDataModule):
         Raises:
             DataError: where the files are not there.
         """
+
+    def faults(self) -> Iterator[str]:
+        """Decodes every file, with a progress bar, and says, one sentence each, what is wrong with them."""
+        seen: set[Item] = set()
+        for split in SPLITS:
+            try:
+                source = self.find(split)
+            except DataError as error:
+                yield str(error)
+                continue
+            items = [item for item in source.items if item not in seen]
+            seen.update(items)
+            for item in tqdm(items, desc=f"Checking {split}", disable=not items, unit=" items"):
+                try:
+                    source.decode(item)
+                except DataError as error:
+                    yield str(error)
 
     def read_splits(self, names: tuple[str, ...]) -> dict[str, Split]:
         """Finds the splits' files and, with a cache, decodes them."""
