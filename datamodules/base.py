@@ -123,6 +123,8 @@ class SplitDataModule(LightningDataModule):
                 f"{type(self).__name__}: batch_size is {self.batch_size} on {world_size} process(es), "
                 f"but the training split has {len(split)} images; expected at most that many in a batch."
             )
+        if not len(split):
+            raise DataError(f"{type(self).__name__}: the {name} split is empty; expected 1 item or more.")
         sampler = EpochSampler(
             len(split), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size
         )

@@ -179,6 +179,11 @@ class CelebADataModule(FileDataModule):
         lines = self._read_lines(path)
         if len(lines) < 2 or tuple(lines[1].split()) != ATTRIBUTES:
             raise DataError(f"{path} is damaged: line 2 is not the names of the 40 attributes.")
+        if lines[0].strip() != str(len(lines) - 2):
+            raise DataError(
+                f"{path} is damaged: line 1 is {lines[0].strip()[:20]!r}; expected {len(lines) - 2}, the number of "
+                "images that follow."
+            )
         names, values = [], np.zeros((len(lines) - 2, len(ATTRIBUTES)), np.uint8)
         for number, line in enumerate(lines[2:]):
             name, *words = line.split() or [""]

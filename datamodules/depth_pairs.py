@@ -54,7 +54,8 @@ def metres(numbers: Tensor, scale: float, offset: float, invalid: float | None, 
         raise DataError(f"{name} holds a depth of {low:.4g} m; expected 0 or more.")
     depth[missing] = 0
     if not depth.any():
-        raise DataError(f"{name} holds no measurement at all; expected some number other than {invalid}.")
+        expected = "some number above 0" if invalid is None else f"some number other than {invalid:g}"
+        raise DataError(f"{name} holds no measurement at all; expected {expected}.")
     return depth.float()
 
 
@@ -241,14 +242,26 @@ class DepthPairsDataModule(FileDataModule):
         for split in SPLITS:
             path = self.data_dir / f"{split}.txt"
             if path.is_file():
-                stems = [Path(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()]
-                if missing := [stem for stem in stems if stem not in place]:
+                names = self._read_names(path)
+                stems = [name if name in place else Path(name).stem for name in names]
+                if missing := [name for name, stem in zip(names, stems, strict=True) if stem not in place]:
                     raise DataError(f"{path} names {missing[0]}, which {self.data_dir / self.images} does not hold.")
                 listed[split] = torch.tensor([place[stem] for stem in sorted(stems, key=natural_order)])
         if "train" not in listed:
             others = {number for rows in listed.values() for number in rows.tolist()}
-            listed["train"] = torch.tensor([number for number in range(len(items)) if number not in others])
+            rest = [number for number in range(len(items)) if number not in others]
+            listed["train"] = torch.tensor(rest, dtype=torch.int64)
         return listed
+
+    def _read_names(self, path: Path) -> list[str]:
+        try:
+            names = [Path(line.split()[0]).name for line in path.read_text().splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "no text"
+            raise DataError(f"{path} cannot be read ({reason}); expected the name of a pair in each line.") from error
+        if not names:
+            raise DataError(f"{path} is empty; expected the name of a pair in each line.")
+        return names
 
     def to_float(self, batch: PairBatch) -> PairBatch:
         """Converts a loader's batch to the one that models take, where it lies."""

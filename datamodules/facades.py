@@ -1,5 +1,7 @@
 """The façades of pix2pix."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -102,12 +104,24 @@ class FacadesDataModule(PairedImagesDataModule):
         """Downloads and verifies the set where its folder is missing and `download` allows it."""
         if self.folder().exists() or not self.download:
             return
-        fetch_archive(URL, self.folder(), "facades")
+        # It gets its name when it is verified, so that half a set is never taken for a whole one.
+        partial = self.folder().with_name(f"{self.folder().name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        fetch_archive(URL, partial, "facades")
         print(f"{self.folder()}: the archive has no published checksum; verifying that its files are whole.")
+        try:
+            self._verify(partial)
+            os.replace(partial, self.folder())
+        except DataError as error:
+            raise DataError(f"{URL}: {str(error).replace(f'{partial}/', '')}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _verify(self, folder: Path) -> None:
         for split, count in COUNTS.items():
-            found = pictures_in(self.folder() / split)
+            found = pictures_in(folder / split)
             if len(found) != count:
-                raise DataError(f"{self.folder() / split} holds {len(found)} pictures; expected {count}: delete it.")
+                raise DataError(f"{folder / split} holds {len(found)} pictures; expected {count}.")
             for path in found:
                 read_image(path)
 

@@ -12,7 +12,7 @@ from datamodules.decoding import read_image
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
 from datamodules.folders import holds_pictures, natural_order, pictures_in
-from datamodules.transforms import resize_image, square_crop
+from datamodules.transforms import crop_and_flip, resize_image, square_crop
 
 
 def read_square(item: Item, channels: int, size: int) -> tuple[torch.Tensor]:
@@ -143,3 +143,12 @@ class ImageFolderDataModule(FileDataModule):
     def _has(self, split: str) -> bool:
         folder = self._split_folder(split)
         return folder.is_dir() and folder != self.data_dir
+
+    def to_float(self, batch: ImageBatch) -> ImageBatch:
+        """Converts a loader's batch to the one that models take, where it lies."""
+        return batch._replace(image=batch.image.float().div_(255))
+
+    def change(self, batch: ImageBatch, generator: torch.Generator) -> ImageBatch:
+        """Converts a training batch, and with `flip` mirrors half of it."""
+        (images,) = crop_and_flip([batch.image], (self.image_size, self.image_size), self.flip, generator)
+        return self.to_float(batch._replace(image=images))

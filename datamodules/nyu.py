@@ -167,7 +167,7 @@ class NYUDepthDataModule(DepthPairsDataModule):
         items = [(str(number),) for number in range(COUNT)]
         listed = (
             self._read_lists(items)
-            if (self.data_dir / "train.txt").is_file()
+            if all((self.data_dir / f"{name}.txt").is_file() for name in ("train", "test"))
             else self._official_split(self.data_dir / SPLITS_FILE)
         )
         training = listed["train"]

@@ -48,7 +48,10 @@ def read_pair(
     numbers = class_count > 0 and not palette
     source: Tensor
     target: Tensor
+    source_path, target_path = (Path(path) for path in ((item[-1], item[0]) if target_first else (item[0], item[-1])))
     if len(item) == 1:
+        if numbers:
+            raise DataError(f"{item[0]} holds A and B side by side; expected two folders where B is a map of classes.")
         both = read_image(Path(item[0]))
         if both.shape[2] % 2:
             raise DataError(f"{item[0]} is {both.shape[2]} pixels wide; expected an even number, A and B side by side.")
@@ -56,7 +59,6 @@ def read_pair(
         if target_first:
             source, target = target, source
     else:
-        source_path, target_path = (Path(path) for path in (reversed(item) if target_first else item))
         source = read_image(source_path)
         target = read_numbers(target_path, bits=8) if numbers else read_image(target_path)
         if source.shape[1:] != target.shape[1:]:
@@ -69,7 +71,7 @@ def read_pair(
     if palette:
         target = nearest_colours(target, torch.tensor(palette))
     elif int(target.max()) >= class_count:
-        raise DataError(f"{item[-1]} holds the class {int(target.max())}; expected classes below {class_count}.")
+        raise DataError(f"{target_path} holds the class {int(target.max())}; expected classes below {class_count}.")
     return resize_image(source, size), resize_nearest(target, size)
 
 

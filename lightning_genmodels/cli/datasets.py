@@ -19,6 +19,9 @@ SUFFIX = ".png"
 def look_at_data(argv: list[str]) -> None:
     """Runs the command."""
     tasks = {"check": check, "preview": preview}
+    if argv[:1] in (["--help"], ["-h"]):
+        print("usage: genmodels data check | preview [options]; genmodels data check --help lists the options")
+        return
     if not argv or argv[0] not in tasks:
         found = argv[0] if argv else "nothing"
         raise GenmodelsError(f"data: {found} is no task; expected data check or data preview.")
@@ -29,7 +32,8 @@ def check(argv: list[str]) -> None:
     """Runs `data check`."""
     parser = SmallParser("data check", "Looks at a whole data set and names every file that cannot be used.")
     _, datamodule = _parse(parser, argv)
-    faults = list(datamodule.faults()) if hasattr(datamodule, "faults") else _setup_faults(datamodule)
+    # What is wrong with a whole set is said of each of its splits.
+    faults = list(dict.fromkeys(datamodule.faults())) if hasattr(datamodule, "faults") else _setup_faults(datamodule)
     for fault in faults:
         print(fault)
     if faults:
@@ -74,7 +78,7 @@ def preview(argv: list[str]) -> None:
         save_png(with_caption(picture, f"{type(datamodule).__name__}: {text}"), output)
     except OSError as error:
         raise GenmodelsError(f"--output {output} cannot be written ({error.strerror}).") from error
-    print(f"{len(tensors[0])} items: {output}")
+    print(f"{text}: {output}")
 
 
 def draw(batch: list[Tensor], paired: bool) -> tuple[Any, str]:
@@ -86,9 +90,9 @@ def draw(batch: list[Tensor], paired: bool) -> tuple[Any, str]:
     target, text = batch[1], ""
     if target.ndim == 3:
         target, text = class_colours(target), f", classes {int(target.min())} to {int(target.max())}"
-    elif target.shape[1] == 1 and not target.is_floating_point() or target.max() > 1:
+    elif target.shape[1] < images.shape[1] or target.max() > 1:
         measured = target[target > 0]
-        low, high = measured.min().item(), measured.max().item()
+        low, high = (measured.min().item(), measured.max().item()) if len(measured) else (0.0, 0.0)
         target, text = depth_colours(target, low, high), f", depth {low:.2f} m (dark) to {high:.2f} m (bright)"
     pairs = torch.stack([part.expand(-1, 3, -1, -1) for part in (images, target)], 1).flatten(0, 1)
     columns = 2 * max(1, round((len(images) / 2) ** 0.5))

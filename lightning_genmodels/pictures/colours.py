@@ -1,5 +1,7 @@
 """Numbers as colours: depth, and classes."""
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -41,7 +43,10 @@ def class_colours(classes: Tensor) -> Tensor:
 
 
 def with_caption(picture: Picture, text: str) -> Picture:
-    """uint8 (H, W, 3) -> (H + 20, W, 3), with a line of text below."""
-    strip = Image.new("RGB", (picture.shape[1], CAPTION), "white")
-    ImageDraw.Draw(strip).text((4, 2), text, INK, ImageFont.load_default(size=14))
-    return np.concatenate([picture, np.asarray(strip)])
+    """uint8 (H, W, 3) -> (H + 20, W, 3), with a line of text below; where that is longer, wider, white beside it."""
+    font = ImageFont.load_default(size=14)
+    width = max(picture.shape[1], math.ceil(font.getlength(text)) + 8)
+    captioned = Image.new("RGB", (width, picture.shape[0] + CAPTION), "white")
+    captioned.paste(Image.fromarray(picture))
+    ImageDraw.Draw(captioned).text((4, picture.shape[0] + 2), text, INK, font)
+    return np.array(captioned)
