@@ -19,6 +19,7 @@ from datamodules.mnist import FashionMNISTDataModule, MNISTDataModule
 from datamodules.nyu import NYUDepthDataModule
 from datamodules.painted_digits import PaintedDigitsDataModule
 from datamodules.paired_images import PairedImagesDataModule
+from datamodules.sample_photos import SamplePhotosDataModule
 from datamodules.shape_pairs import ShapePairsDataModule
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "PaintedDigitsDataModule",
     "PairBatch",
     "PairedImagesDataModule",
+    "SamplePhotosDataModule",
     "ShapePairsDataModule",
 ]
