@@ -1,9 +1,9 @@
-"""Images per second of a second epoch from files: `CelebADataModule` and `FacadesDataModule` against PIL and transforms.
+"""Images per second of a second epoch: `CelebADataModule` and `FacadesDataModule` against PIL and transforms.
 
     python benchmarks/file_throughput.py --data_dir DATA
 
-Both sides give batches of floats in [0, 1], cropped, resized and, of the façades, changed at random as pix2pix does, with
-the same number of worker processes. Ours comes from its cache, which is built before; PIL's files are in the
+Both sides give batches of floats in [0, 1], cropped, resized and, of the façades, changed at random as pix2pix does,
+with the same number of worker processes. Ours comes from its cache, which is built before; PIL's files are in the
 system's memory by then as well. The sides take turns.
 """
 
@@ -97,10 +97,10 @@ def main() -> None:
                     sides["ours"].append(items_per_second(loader, lambda b, d=data: d.change(b, generator)))
                     sides["theirs"].append(items_per_second(other, lambda b: b))
                 ours, pil = (rates[1:] for rates in sides.values())  # without the first epoch
-                medians = statistics.median(ours), statistics.median(pil)
+                our, their = statistics.median(ours), statistics.median(pil)
                 print(
-                    f"| {name} | {workers} | {medians[0]:,.0f} | {min(ours):,.0f} - {max(ours):,.0f} | {medians[1]:,.0f} "
-                    f"| {min(pil):,.0f} - {max(pil):,.0f} | {medians[0] / medians[1]:.1f} |",
+                    f"| {name} | {workers} | {our:,.0f} | {min(ours):,.0f} - {max(ours):,.0f} "
+                    f"| {their:,.0f} | {min(pil):,.0f} - {max(pil):,.0f} | {our / their:.1f} |",
                     flush=True,
                 )
 

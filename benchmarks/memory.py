@@ -65,8 +65,8 @@ def main() -> None:
                 if number % 50 == 0:
                     highest = max(highest, resident())
             print(
-                f"epoch {epoch}: {time.perf_counter() - start:.0f} s, at most {highest:.2f} GiB, {highest - before:.2f} "
-                f"above the beginning; the budget is {options.budget}",
+                f"epoch {epoch}: {time.perf_counter() - start:.0f} s, at most {highest:.2f} GiB, "
+                f"{highest - before:.2f} above the beginning; the budget is {options.budget}",
                 flush=True,
             )
 

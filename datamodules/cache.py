@@ -21,6 +21,7 @@ from datamodules.errors import DataError
 
 GIB = 2**30
 CHUNK = 256  # items decoded before they are written
+AROUND = 2**16  # bytes, aligned to as many, that Linux maps at once around a place that is read
 FORMAT = 1  # of the files; another number makes older ones be built anew
 NUMPY = {torch.uint8: np.uint8, torch.float32: np.float32}
 
@@ -144,7 +145,7 @@ class MappedField:
     """One field of a built set, (N, *shape) in a file; its rows are read by their numbers.
 
     The pages that were read count as the process's memory until the system needs them; here they are given back
-    whenever more than `budget` bytes have been read, so that the memory stays within it.
+    before they are more than `budget` bytes (but for those of a single row).
 
     Args:
         path: the file.
@@ -152,7 +153,7 @@ class MappedField:
         budget: bytes.
     """
 
-    def __init__(self, path: Path, field: Field, budget: int) -> None:
+    def __init__(self, path: Path, field: Field, budget: float) -> None:
         self.path = path
         self.field = field
         self.budget = budget
@@ -167,10 +168,14 @@ class MappedField:
             with open(self.path, "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         rows = np.frombuffer(self._map, NUMPY[self.field.dtype]).reshape(-1, *self.field.shape)
-        read = torch.from_numpy(rows[index.numpy()])  # a copy
-        del rows
-        self._touched += len(index) * max(self.field.nbytes, mmap.PAGESIZE)
-        if self._touched > self.budget and hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0
+        read = torch.empty(len(index), *self.field.shape, dtype=self.field.dtype)
+        row = (self.field.nbytes // AROUND + 2) * AROUND  # the most that it may be mapped with
+        step = max(1, int(min(self.budget // row, len(index))))
+        for start in range(0, len(index), step):
+            part = index[start : start + step]
+            if self._touched + len(part) * row > self.budget and hasattr(self._map, "madvise"):
+                self._map.madvise(mmap.MADV_DONTNEED)
+                self._touched = 0
+            read[start : start + step] = torch.from_numpy(rows[part.numpy()])
+            self._touched += len(part) * row
         return read

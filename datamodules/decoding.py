@@ -2,34 +2,38 @@
 
 import io
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg, decode_png
+from torchvision.io import ImageReadMode, decode_jpeg
 
 from datamodules.errors import DataError
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"))
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-PNG_DEPTH, PNG_COLOUR = 24, 25  # where a PNG's header says how many bits, and of what
+PNG, PNG_BITS = b"\x89PNG\r\n\x1a\n", 24  # how it begins, and where its header has the number of bits
 # Decoders raise these for a file that is not whole; Pillow in particular has no class of its own for it.
 DAMAGED = (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, EOFError, IndexError, KeyError,
-           OverflowError, RuntimeError, MemoryError, Image.DecompressionBombError)  # fmt: skip
+           ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
 
 
 def read_bytes(path: Path) -> bytes:
     """A file's contents.
 
     Raises:
-        DataError: where it cannot be read.
+        DataError: where it cannot be read, or is empty.
     """
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); expected a picture.") from error
+    if not data:
+        raise DataError(f"{path} is empty; expected a picture.")
+    return data
 
 
 def read_image(path: Path, channels: int = 3) -> Tensor:
@@ -46,37 +50,29 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
         DataError: for a file that cannot be read, is no picture or is damaged.
     """
     data = read_bytes(path)
-    if not data:
-        raise DataError(f"{path} is empty; expected a picture.")
     try:
+        with Image.open(io.BytesIO(data)) as opened:  # its header alone; refused where that claims a huge picture
+            if opened.format not in ("JPEG", "MPO"):
+                # PNG as well: torchvision's decoder takes the process down where the file is damaged.
+                return _as_seen(opened, channels)
         mode = ImageReadMode.RGB if channels == 3 else ImageReadMode.GRAY
         buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        if data.startswith(JPEG):
-            image: Tensor = decode_jpeg(buffer, mode=mode, apply_exif_orientation=True)
-        elif _is_plain_png(data):
-            image = decode_png(buffer, mode=mode, apply_exif_orientation=True)
-        else:
-            image = _decode_any(data, channels)
+        image: Tensor = decode_jpeg(buffer, mode=mode, apply_exif_orientation=True)
     except DAMAGED as error:
         raise DataError(f"{path} is damaged or no picture ({_reason(error)}).") from error
     return image
 
 
-def _is_plain_png(data: bytes) -> bool:
-    """Of 8 bits, grey or colour, and nothing transparent."""
-    if not data.startswith(PNG) or len(data) <= PNG_COLOUR:
-        return False
-    return data[PNG_DEPTH] == 8 and data[PNG_COLOUR] in (0, 2) and b"tRNS" not in data[: data.find(b"IDAT")]
-
-
-def _decode_any(data: bytes, channels: int) -> Tensor:
-    with Image.open(io.BytesIO(data)) as opened:
-        opened.load()
-        picture: Image.Image = ImageOps.exif_transpose(opened)
+def _as_seen(opened: Image.Image, channels: int) -> Tensor:
+    opened.load()
+    picture: Image.Image = ImageOps.exif_transpose(opened)
     if picture.mode == "F":
         raise ValueError("floating-point values have no colour")
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
-        picture = Image.fromarray((np.asarray(picture).astype(np.int64) / 257).round().clip(0, 255).astype(np.uint8))
+        values = np.asarray(picture).astype(np.int64)
+        if "transparency" in picture.info:  # the one value that is
+            values[values == picture.info["transparency"]] = 65535
+        picture = Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture.convert("RGBA"))
@@ -97,10 +93,13 @@ def read_numbers(path: Path, bits: int) -> Tensor:
     Raises:
         DataError: for a file that cannot be read, is damaged, or is of another kind.
     """
+    data = read_bytes(path)
     try:
-        with Image.open(io.BytesIO(read_bytes(path))) as opened:
+        with Image.open(io.BytesIO(data)) as opened:
             opened.load()
             found = {"L": 8, "P": 8, "1": 1, "I": 16, "F": 32}.get(opened.mode.split(";")[0])
+            if opened.mode == "L" and data.startswith(PNG):
+                found = data[PNG_BITS]  # fewer than 8 have been scaled
             if found != bits:
                 kind = f"{found} bits" if found else f"{len(opened.getbands())} channels ({opened.mode})"
                 raise DataError(f"{path} has {kind}; expected one channel of {bits} bits.")
@@ -115,5 +114,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "of no known format"
     lines = str(error).splitlines()
-    # torchvision's begin with the place in its own source.
-    return re.sub(r"^decode_\w+, \S+, ", "", lines[0]).rstrip(".") if lines else type(error).__name__
+    # torchvision's may begin with the place in its own source.
+    return re.sub(r"^.*\.cpp:\d+, ", "", lines[0]).split(". ")[0].rstrip(".") if lines else type(error).__name__

@@ -37,8 +37,10 @@ def move_pairs(
     theta = torch.stack([torch.stack([mirror * cosine, -mirror * sine * (height / width), zero], -1),
                          torch.stack([sine * (width / height), cosine, zero], -1)], 1)  # fmt: skip
     places = functional.affine_grid(theta.to(images.device), [n, 1, height, width], align_corners=False)
-    moved = functional.grid_sample(images, places, mode="bilinear", align_corners=False)
-    depth = functional.grid_sample(depths, places, mode="nearest", align_corners=False)
+    # Not grid_sample's zeros outside: interpolation would mix them into the pixels at the border.
+    inside = (places.abs() <= 1).all(-1)[:, None]
+    moved = inside * functional.grid_sample(images, places, "bilinear", "border", align_corners=False)
+    depth = inside * functional.grid_sample(depths, places, "nearest", "border", align_corners=False)
     return moved, depth / scale.to(depths.device).view(n, 1, 1, 1)
 
 

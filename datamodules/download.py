@@ -1,11 +1,14 @@
 """Archives from the network: fetched whole, verified, and unpacked where they should be and nowhere else."""
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import URLError
@@ -13,6 +16,10 @@ from urllib.error import URLError
 from torch.hub import download_url_to_file
 
 from datamodules.errors import DataError
+
+# Besides an OSError without a number, what a damaged archive raises; NotImplementedError is of an unknown compression.
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, IndexError,
+          OverflowError, RuntimeError, struct.error)  # fmt: skip
 
 
 def fetch_archive(url: str, folder: Path, inside: str) -> None:
@@ -28,8 +35,14 @@ def fetch_archive(url: str, folder: Path, inside: str) -> None:
     Raises:
         DataError: where the download fails, or the archive is broken, points outside or lacks the folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch_folder = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-")
+    except OSError as error:
+        raise DataError(
+            f"{folder.parent} cannot be written ({error.strerror}); expected a folder for {url}."
+        ) from error
+    with scratch_folder as scratch:
         archive = Path(scratch, Path(url).name)
         try:
             download_url_to_file(url, str(archive))
@@ -38,40 +51,57 @@ def fetch_archive(url: str, folder: Path, inside: str) -> None:
                 f"{url} could not be downloaded ({' '.join(str(error).split())}); expected a working network, or the "
                 f"set in {folder}."
             ) from error
-        unpack(archive, Path(scratch, "unpacked"))
+        unpack(archive, Path(scratch, "unpacked"), url)
         found = Path(scratch, "unpacked", inside)
         if not found.is_dir():
             raise DataError(f"{url} holds no folder {inside}; expected the set as it was published.")
-        os.replace(found, folder)
+        try:
+            os.replace(found, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same
+                raise
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path, name: str | None = None) -> None:
     """Unpacks a .tar, .tar.gz or .zip; plain files and folders only, and these within the folder.
+
+    Args:
+        archive: the file.
+        folder: where to; made where it is missing.
+        name: what errors call the archive; None is its path.
 
     Raises:
         DataError: where the archive is broken, or a member is a link, a device or points outside; nothing of it is
             kept then.
     """
+    name = name or str(archive)
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened_zip:
                 for info in opened_zip.infolist():
                     kind = stat.S_IFMT(info.external_attr >> 16)
-                    _check_member(archive, info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+                    _check_member(name, info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
                 opened_zip.extractall(folder)
         else:
             with tarfile.open(archive) as opened_tar:
                 for member in opened_tar.getmembers():
-                    _check_member(archive, member.name, member.isfile() or member.isdir())
+                    _check_member(name, member.name, member.isfile() or member.isdir())
+                if hasattr(tarfile, "data_filter"):  # not before Python 3.10.12; owners and odd modes are left out
+                    opened_tar.extraction_filter = tarfile.data_filter
                 opened_tar.extractall(folder)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+    except (OSError, *BROKEN) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise DataError(f"{archive} is broken ({error}); expected a whole archive.") from error
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(
+                f"{name} cannot be unpacked into {folder} ({error.strerror}); expected space and leave to write."
+            ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{name} is broken ({reason}); expected a whole archive.") from error
 
 
-def _check_member(archive: Path, name: str, plain: bool) -> None:
+def _check_member(archive: str, name: str, plain: bool) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if not plain:
-        raise DataError(f"{archive}: {name} is a link or a device; expected plain files and folders.")
+        raise DataError(f"{archive}: {name!r} is a link or a device; expected plain files and folders.")
     if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise DataError(f"{archive}: {name} points outside of the archive; expected names below its folder.")
+        raise DataError(f"{archive}: {name!r} points outside of the archive; expected names below its folder.")

@@ -16,6 +16,7 @@ from datamodules.folders import SPLITS
 from datamodules.in_memory import MemorySplit
 
 Item = tuple[str, ...]
+PASSING = 2**26  # bytes of a cache that are mapped at a time while it is read whole
 
 
 class Source(NamedTuple):
@@ -65,10 +66,10 @@ class DecodedSplit:
 class MappedSplit:
     """A split in a cache that is larger than the memory it may take."""
 
-    def __init__(self, source: Source, folder: Path, budget: int) -> None:
+    def __init__(self, source: Source, folder: Path, budget: float) -> None:
         total = sum(field.nbytes for field in source.fields)
         self.fields = [
-            MappedField(folder / f"{number}.bin", field, budget * field.nbytes // total)
+            MappedField(folder / f"{number}.bin", field, budget * (field.nbytes / total))
             for number, field in enumerate(source.fields)
         ]
         self.source = source._replace(items=())  # no longer needed; workers would be sent them
@@ -130,11 +131,14 @@ class FileDataModule(SplitDataModule):
     def faults(self) -> Iterator[str]:
         """Decodes every file, with a progress bar, and says, one sentence each, what is wrong with them."""
         seen: set[Item] = set()
+        said: set[str] = set()
         for split in SPLITS:
             try:
                 source = self.find(split)
             except DataError as error:
-                yield str(error)
+                if str(error) not in said:  # one fault may be every split's
+                    yield str(error)
+                said.add(str(error))
                 continue
             items = [item for item in source.items if item not in seen]
             seen.update(items)
@@ -155,7 +159,7 @@ class FileDataModule(SplitDataModule):
         key = cache_key(paths, (type(self).__name__, source.options, list(source.fields), len(source.items)))
         folder = self.cache_dir / f"{type(self).__name__}-{key}"
         build(folder, source.items, source.fields, source.decode)
-        budget = int(self.memory_budget * GIB)
-        split = MappedSplit(source, folder, budget)
-        fits = len(split) * sum(field.nbytes for field in source.fields) <= budget
+        budget = self.memory_budget * GIB
+        fits = len(source.rows) * sum(field.nbytes for field in source.fields) <= budget
+        split = MappedSplit(source, folder, PASSING if fits else budget)
         return MemorySplit(split.fetch(torch.arange(len(split)))) if fits else split

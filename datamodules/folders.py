@@ -10,9 +10,9 @@ from datamodules.errors import DataError
 SPLITS = ("train", "val", "test")
 
 
-def natural_order(name: str) -> list[tuple[int, str]]:
-    """A sort key under which 2.jpg comes before 10.jpg."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A sort key under which 2.jpg comes before 10.jpg; no two names have the same."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)], name
 
 
 def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
@@ -25,7 +25,7 @@ def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; expected pictures in it.")
-    found = [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    found = _pictures(folder, suffixes)
     if not found:
         raise DataError(f"{folder} holds no pictures; expected files that end in {', '.join(sorted(suffixes))}.")
     return sorted(found, key=lambda path: natural_order(path.name))
@@ -33,4 +33,11 @@ def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[
 
 def holds_pictures(folder: Path) -> bool:
     """Whether there is a picture in the folder itself."""
-    return folder.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
+    return folder.is_dir() and bool(_pictures(folder, IMAGE_SUFFIXES))
+
+
+def _pictures(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    try:
+        return [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}); expected a folder of pictures.") from error
