@@ -1,6 +1,7 @@
 """NYU Depth v2: indoor scenes with depth."""
 
 import os
+import zlib
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -26,6 +27,8 @@ URLS = {
     SPLITS_FILE: "http://horatio.cs.nyu.edu/mit/silberman/indoor_seg_sup/splits.mat",
 }
 COUNT = 1449
+# What the readers of these formats raise for a file that is not whole.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, OverflowError, MemoryError)
 TOP_METRES = 9.99547  # what 255 stands for in the folder form
 
 
@@ -39,8 +42,9 @@ def read_labelled(item: Item, path: str, size: tuple[int, int], crop: str) -> tu
             # MATLAB writes columns first.
             image = torch.from_numpy(opened["images"][number]).transpose(1, 2)
             depth = torch.from_numpy(opened["depths"][number]).t()[None]
-    except (OSError, KeyError, ValueError, IndexError, TypeError) as error:
-        raise DataError(f"{path} is damaged: pair {number} cannot be read ({error}).") from error
+    except DAMAGED as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is damaged: pair {number} cannot be read ({reason}).") from error
     depth = metres(depth, 1.0, 0.0, 0.0, f"{path}, pair {number}")
     rows, columns = crop_window(crop, *image.shape[1:])
     return resize_image(image[:, rows, columns], size), resize_nearest(depth[:, rows, columns], size)
@@ -184,17 +188,18 @@ class NYUDepthDataModule(DepthPairsDataModule):
         )
 
     def _official_split(self, path: Path) -> dict[str, Tensor]:
-        from scipy.io import loadmat  # slow to import, and only this form needs it
+        from scipy.io import loadmat, matlab  # slow to import, and only this form needs it
 
         try:
             found: dict[str, Any] = loadmat(str(path), appendmat=False)
             splits = {
                 name: torch.from_numpy(found[f"{name}Ndxs"].astype("int64")).flatten() - 1 for name in ("train", "test")
             }
-        except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        except (*DAMAGED, NotImplementedError, matlab.MatReadError, zlib.error) as error:
+            reason = " ".join(str(error).split())
             raise DataError(
-                f"{path} cannot be read as the official split ({error}); expected the published file, or train.txt and "
-                "test.txt beside it."
+                f"{path} cannot be read as the official split ({reason}); expected the published file, or train.txt "
+                "and test.txt beside it."
             ) from error
         for name, rows in splits.items():
             if not len(rows) or int(rows.min()) < 0 or int(rows.max()) >= COUNT:
