@@ -18,7 +18,8 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 PNG, PNG_BITS = b"\x89PNG\r\n\x1a\n", 24  # how it begins, and where its header has the number of bits
 # Decoders raise these for a file that is not whole; Pillow in particular has no class of its own for it.
 DAMAGED = (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, EOFError, IndexError, KeyError,
-           ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
+           ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error,
+           Image.DecompressionBombError)  # fmt: skip
 
 
 def read_bytes(path: Path) -> bytes:
