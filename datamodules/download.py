@@ -86,6 +86,8 @@ def unpack(archive: Path, folder: Path, name: str | None = None) -> None:
             with tarfile.open(archive) as opened_tar:
                 for member in opened_tar.getmembers():
                     _check_member(name, member.name, member.isfile() or member.isdir())
+                while opened_tar.fileobj is not None and opened_tar.fileobj.read(2**20):
+                    pass  # to the very end, where gzip has its checksum
                 if hasattr(tarfile, "data_filter"):  # not before Python 3.10.12; owners and odd modes are left out
                     opened_tar.extraction_filter = tarfile.data_filter
                 opened_tar.extractall(folder)
