@@ -59,8 +59,8 @@ def cache_key(paths: Iterable[str], options: Any) -> str:
     for path in paths:
         try:
             found = os.stat(path)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+        except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+            raise DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
         digest.update(f"\n{path}\0{found.st_size}\0{found.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
 

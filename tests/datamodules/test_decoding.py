@@ -237,6 +237,11 @@ def test_missing_file_is_named(read, argument):
 
 
 @BOTH
+def test_name_that_no_file_can_have_is_an_error(read, argument):
+    assert fault(read, Path("a\0.png"), argument) == "a\0.png cannot be read (embedded null byte); expected a picture."
+
+
+@BOTH
 def test_folder_is_no_file(read, argument):
     Path("a.png").mkdir()
     assert fault(read, Path("a.png"), argument) == "a.png cannot be read (Is a directory); expected a picture."
