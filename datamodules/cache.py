@@ -1,7 +1,6 @@
 """Decoded sets on disk: built once, then mapped into memory."""
 
 import hashlib
-import json
 import math
 import mmap
 import os
@@ -92,8 +91,9 @@ def build(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if folder.is_dir():
+            if _is_whole(folder, len(items), fields):
                 return
+            shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(partial, ignore_errors=True)
             if (free := shutil.disk_usage(folder.parent).free) < needed:
                 raise _no_space(folder, needed, f"{free / GIB:.2f} GiB are free")
@@ -105,6 +105,15 @@ def build(
                 shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise _no_space(folder, needed, error.strerror or str(error)) from error
+
+
+def _is_whole(folder: Path, length: int, fields: Sequence[Field]) -> bool:
+    """Whether a built set is there, and no file of it was deleted or cut short since."""
+    files = [folder / f"{number}.bin" for number in range(len(fields))]
+    return all(
+        file.is_file() and file.stat().st_size == length * field.nbytes
+        for file, field in zip(files, fields, strict=True)
+    )
 
 
 def _no_space(folder: Path, needed: int, reason: str) -> DataError:
@@ -137,8 +146,6 @@ def _write(
     finally:
         for file in files:
             file.close()
-    description = {"items": len(items), "fields": [[list(f.shape), str(f.dtype)] for f in fields]}
-    (folder / "description.json").write_text(json.dumps(description))
 
 
 class MappedField:

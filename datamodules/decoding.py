@@ -1,7 +1,6 @@
 """Picture files as tensors: what a person would see, or what a sensor measured."""
 
 import io
-import re
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from datamodules.errors import DataError
 
@@ -53,16 +51,11 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
     """
     data = read_bytes(path)
     try:
-        with Image.open(io.BytesIO(data)) as opened:  # its header alone; refused where that claims a huge picture
-            if opened.format not in ("JPEG", "MPO"):
-                # PNG as well: torchvision's decoder takes the process down where the file is damaged.
-                return _as_seen(opened, channels)
-        mode = ImageReadMode.RGB if channels == 3 else ImageReadMode.GRAY
-        buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        image: Tensor = decode_jpeg(buffer, mode=mode, apply_exif_orientation=True)
+        # By Pillow: torchvision has deprecated its decoders, and that of PNGs ends the process at a damaged file.
+        with Image.open(io.BytesIO(data)) as opened:
+            return _as_seen(opened, channels)
     except DAMAGED as error:
         raise DataError(f"{path} is damaged or no picture ({_reason(error)}).") from error
-    return image
 
 
 def _as_seen(opened: Image.Image, channels: int) -> Tensor:
@@ -103,7 +96,9 @@ def read_numbers(path: Path, bits: int) -> Tensor:
             if opened.mode == "L" and data.startswith(PNG):
                 found = data[PNG_BITS]  # fewer than 8 have been scaled
             if found != bits:
-                kind = f"{found} bits" if found else f"{len(opened.getbands())} channels ({opened.mode})"
+                kind = (
+                    f"{found} bit{'s' * (found > 1)}" if found else f"{len(opened.getbands())} channels ({opened.mode})"
+                )
                 raise DataError(f"{path} has {kind}; expected one channel of {bits} bits.")
             numbers = np.array(opened)
     except DAMAGED as error:
@@ -116,5 +111,4 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "of no known format"
     lines = str(error).splitlines()
-    # torchvision's may begin with the place in its own source.
-    return re.sub(r"^.*\.cpp:\d+, ", "", lines[0]).split(". ")[0].rstrip(".") if lines else type(error).__name__
+    return lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__

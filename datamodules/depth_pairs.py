@@ -15,7 +15,7 @@ from datamodules.decoding import read_image, read_numbers
 from datamodules.depth_augmentation import move_pairs, vary_colours
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.folders import SPLITS, natural_order, pictures_in
+from datamodules.folders import SPLITS, natural_order, pictures_by_stem, pictures_in
 from datamodules.transforms import resize_image, resize_nearest
 
 CropName = Literal["none", "eigen", "garg"]
@@ -225,15 +225,15 @@ class DepthPairsDataModule(FileDataModule):
         return items, listed[own][draw_splits(len(listed[own]), val_fraction, test_fraction, self.seed)[split]]
 
     def _pairs(self, images: Path, depths: Path) -> list[Item]:
-        found, maps = pictures_in(images), pictures_in(depths)
         if self.pairing == "order":
+            found, maps = pictures_in(images), pictures_in(depths)
             if len(found) != len(maps):
                 raise DataError(f"{depths} holds {len(maps)} depth maps; expected {len(found)}, one for each image.")
             return [(str(image), str(depth)) for image, depth in zip(found, maps, strict=True)]
-        by_stem = {path.stem: path for path in maps}
-        if alone := [path for path in found if path.stem not in by_stem]:
+        by_stem, depth_of = pictures_by_stem(images), pictures_by_stem(depths)
+        if alone := [path for stem, path in by_stem.items() if stem not in depth_of]:
             raise DataError(f"{alone[0]} has no partner; expected {depths / alone[0].stem} with any picture's suffix.")
-        return [(str(image), str(by_stem[image.stem])) for image in found]
+        return [(str(image), str(depth_of[stem])) for stem, image in by_stem.items()]
 
     def _read_lists(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """The rows of each split that a list names; all of them as "train" where there is no list."""
@@ -247,6 +247,15 @@ class DepthPairsDataModule(FileDataModule):
                 if missing := [name for name, stem in zip(names, stems, strict=True) if stem not in place]:
                     raise DataError(f"{path} names {missing[0]}, which {self.data_dir / self.images} does not hold.")
                 listed[split] = torch.tensor([place[stem] for stem in sorted(stems, key=natural_order)])
+        split_of: dict[int, str] = {}
+        for split, rows in listed.items():
+            for row in rows.tolist():
+                if row in split_of:
+                    raise DataError(
+                        f"{self.data_dir / split}.txt names {Path(items[row][0]).stem}, as {split_of[row]}.txt does; "
+                        "expected each pair once in one split."
+                    )
+                split_of[row] = split
         if "train" not in listed:
             others = {number for rows in listed.values() for number in rows.tolist()}
             rest = [number for number in range(len(items)) if number not in others]

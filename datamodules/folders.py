@@ -31,6 +31,20 @@ def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[
     return sorted(found, key=lambda path: natural_order(path.name))
 
 
+def pictures_by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder itself by their names without suffix.
+
+    Raises:
+        DataError: as `pictures_in` does, and where two have the same name but for the suffix.
+    """
+    found: dict[str, Path] = {}
+    for path in pictures_in(folder):
+        if path.stem in found:
+            raise DataError(f"{path} has the same name as {found[path.stem].name}; expected one picture of a name.")
+        found[path.stem] = path
+    return found
+
+
 def holds_pictures(folder: Path) -> bool:
     """Whether there is a picture in the folder itself."""
     return folder.is_dir() and bool(_pictures(folder, IMAGE_SUFFIXES))

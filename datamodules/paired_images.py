@@ -13,7 +13,7 @@ from datamodules.cache import Field
 from datamodules.decoding import read_image, read_numbers
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.folders import SPLITS, holds_pictures, pictures_in
+from datamodules.folders import SPLITS, holds_pictures, pictures_by_stem, pictures_in
 from datamodules.transforms import crop_and_flip, resize_image, resize_nearest
 
 DirectionName = Literal["AtoB", "BtoA"]
@@ -208,7 +208,7 @@ class PairedImagesDataModule(FileDataModule):
         sides = self._sides(split)
         if sides is None:
             return [(str(path),) for path in pictures_in(self.folder() / split)]
-        first, second = ({path.stem: path for path in pictures_in(side)} for side in sides)
+        first, second = map(pictures_by_stem, sides)
         for own, other, side in ((first, second, sides[1]), (second, first, sides[0])):
             if alone := [path for stem, path in own.items() if stem not in other]:
                 raise DataError(

@@ -290,3 +290,25 @@ def test_mapped_set_is_read_in_workers():
     loader = ResumableLoader(field.__getitem__, EpochSampler(ROWS, 256, shuffle=False), num_workers=2)
     read = torch.cat([batch[:, 2, 63, 63] for batch in loader])
     assert torch.equal(read.long(), torch.arange(ROWS) % 251)
+
+
+@pytest.mark.parametrize("fault", ["cut short", "deleted"])
+def test_a_cache_that_lost_a_part_is_built_anew(tmp_path, fault):
+    items, fields = [("0",), ("1",)], [Field((3,), torch.uint8)]
+    calls = []
+
+    def decode(item):
+        calls.append(item)
+        return (torch.full((3,), int(item[0]), dtype=torch.uint8),)
+
+    folder = tmp_path / "sets" / "one"
+    build(folder, items, fields, decode, progress=False)
+    build(folder, items, fields, decode, progress=False)
+    assert len(calls) == 2
+    if fault == "deleted":
+        (folder / "0.bin").unlink()
+    else:
+        (folder / "0.bin").write_bytes(b"\0")
+    build(folder, items, fields, decode, progress=False)
+    assert len(calls) == 4
+    assert (folder / "0.bin").read_bytes() == bytes([0, 0, 0, 1, 1, 1])

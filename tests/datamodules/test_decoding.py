@@ -212,7 +212,7 @@ def test_numbers_of_a_palette_are_its_indices():
         (np.zeros((2, 2), np.uint8), 16, "8 bits"),
         (np.zeros((2, 2), np.uint16), 8, "16 bits"),
         (np.zeros((2, 2), np.uint16), 32, "16 bits"),
-        (np.zeros((2, 2), bool), 8, "1 bits"),
+        (np.zeros((2, 2), bool), 8, "1 bit"),
         (np.zeros((2, 2, 3), np.uint8), 16, "3 channels (RGB)"),
         (np.zeros((2, 2, 4), np.uint8), 8, "4 channels (RGBA)"),
     ],
@@ -285,7 +285,7 @@ def test_truncated_picture_is_named(suffix, share, read, argument):
     assert re.fullmatch(r"a\.\w+ is damaged or no picture \(.+\)\.", fault(read, path, argument))
 
 
-# torchvision's decoder of PNGs ends the process here.
+# torchvision's decoder of PNGs ended the process here.
 def test_flipped_byte_in_the_pixels_of_a_png_is_named():
     path = noise("a.png")
     content = bytearray(path.read_bytes())

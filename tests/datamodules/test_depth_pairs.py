@@ -379,3 +379,22 @@ def test_option_out_of_its_range_is_named(tmp_path, option, value, sentence):
     with pytest.raises(DataError) as caught:
         module(tmp_path, **{option: value})
     assert str(caught.value) == f"DepthPairsDataModule: {sentence}"
+
+
+def test_pair_in_two_lists_is_named(tmp_path):
+    write_pairs(tmp_path, range(1, 5))
+    (tmp_path / "train.txt").write_text("1\n2\n3\n")
+    (tmp_path / "test.txt").write_text("3\n4\n")
+    fails(
+        f"{tmp_path}/test.txt names 3, as train.txt does; expected each pair once in one split.", tmp_path, split="test"
+    )
+
+
+def test_two_images_of_one_name_are_named(tmp_path):
+    write_pairs(tmp_path, range(1, 4))
+    folder = tmp_path / "images"
+    (first,) = folder.glob("2.*")
+    again = folder / ("2.bmp" if first.suffix != ".bmp" else "2.png")
+    again.write_bytes(first.read_bytes())
+    first, second = sorted((first, again))
+    fails(f"{second} has the same name as {first.name}; expected one picture of a name.", tmp_path)
