@@ -135,11 +135,11 @@ class InMemoryDataModule(SplitDataModule):
     def to_float(self, batch: ImageBatch) -> ImageBatch:
         """Converts a loader's uint8 batch to the float32 batch in [0, 1] that models take, where it lies.
 
-        With binarize "dynamic" it draws the pixels of a training batch as well, the same each time.
+        With binarize "dynamic" it draws the pixels of a training batch as well, for the same images the same each time.
         """
         images = batch.image.float().div_(255)
         if self.binarize == "dynamic":  # which leaves those of the other splits, drawn once, as they are
-            images = draw_binary(images, torch.Generator().manual_seed(self.seed))
+            images = draw_binary(images, batch_generator(self.seed, int(batch.image.sum()), 0))
         return batch._replace(image=images)
 
     def change(self, batch: ImageBatch, generator: torch.Generator) -> ImageBatch:

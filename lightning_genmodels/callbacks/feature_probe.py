@@ -1,5 +1,6 @@
 """A score of the representation that a model learns."""
 
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -30,7 +31,7 @@ class FeatureProbe(Callback):
         neighbours: k of the k-nearest-neighbours classifier.
 
     Raises:
-        GenmodelsError: for an option below 1 or not above 0; in training, for a model without `encode`, or batches
+        GenmodelsError: for an option out of its range; in training, for a model without `encode`, or batches
             without classes.
     """
 
@@ -42,14 +43,17 @@ class FeatureProbe(Callback):
         neighbours: int = 5,
     ) -> None:
         for option, value in (
-            ("train_count", train_count),
             ("every_n_validations", every_n_validations),
             ("neighbours", neighbours),
         ):
             if value < 1:
                 raise GenmodelsError(f"FeatureProbe: {option} is {value}; expected 1 or more.")
-        if not inverse_penalty > 0:
-            raise GenmodelsError(f"FeatureProbe: inverse_penalty is {inverse_penalty}; expected above 0.")
+        if train_count < neighbours:
+            raise GenmodelsError(
+                f"FeatureProbe: train_count is {train_count}; expected {neighbours} or more, the number of neighbours."
+            )
+        if not 0 < inverse_penalty < math.inf:
+            raise GenmodelsError(f"FeatureProbe: inverse_penalty is {inverse_penalty}; expected above 0, and finite.")
         self.train_count = train_count
         self.every_n_validations = every_n_validations
         self.inverse_penalty = inverse_penalty

@@ -1,5 +1,6 @@
 """`genmodels probe`: how much of the classes a checkpoint's codes tell."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,11 +27,14 @@ def probe(argv: list[str]) -> None:
     parser.add_argument("--inverse_penalty", type=float, default=0.1, help="C of the logistic regression (default: .1)")
     parser.add_argument("--neighbours", type=int, default=5, help="k of the nearest neighbours (default: 5)")
     options = parser.parse_args(argv)
-    for option, value in (("train_count", options.train_count), ("neighbours", options.neighbours)):
-        if value is not None and value < 1:
-            raise GenmodelsError(f"--{option} is {value}; expected 1 or more.")
-    if not options.inverse_penalty > 0:
-        raise GenmodelsError(f"--inverse_penalty is {options.inverse_penalty}; expected above 0.")
+    if options.neighbours < 1:
+        raise GenmodelsError(f"--neighbours is {options.neighbours}; expected 1 or more.")
+    if options.train_count is not None and options.train_count < options.neighbours:
+        raise GenmodelsError(
+            f"--train_count is {options.train_count}; expected {options.neighbours} or more, the number of neighbours."
+        )
+    if not 0 < options.inverse_penalty < math.inf:
+        raise GenmodelsError(f"--inverse_penalty is {options.inverse_penalty}; expected above 0, and finite.")
     model: Any = model_on_device(options)
     if not hasattr(model, "encode"):
         raise GenmodelsError(

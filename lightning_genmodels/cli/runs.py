@@ -44,9 +44,10 @@ def new_run(name: str) -> Path:
 
 
 def discard_if_empty(run: Path) -> None:
-    """Removes a run's folder in which nothing was written."""
-    if run.is_dir() and not any(run.iterdir()):
-        run.rmdir()
+    """Removes a run's folder in which nothing was written, and the folder of its namesakes if there are none."""
+    for folder in (run, run.parent):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def last_checkpoint(run: Path) -> Path:

@@ -185,8 +185,15 @@ class GenmodelsCLI(CheckpointNeutralCLI):
 
     def before_fit(self) -> None:
         """LightningCLI's hook."""
-        if self.options.init_from is not None and self.arguments.checkpoint is None:
+        if self.arguments.checkpoint is not None:
+            return
+        if self.options.init_from is not None:
             copy_matching_weights(self.model, self.options.init_from)
+        elif frozen := getattr(self.model, "frozen_layers", 0):
+            raise GenmodelsError(
+                f"--model.frozen_layers is {frozen} in a new model, whose layers are random; expected --init_from with "
+                "the checkpoint that they come from."
+            )
 
     def fit(self, model: LightningModule, **kwargs: Any) -> None:
         """LightningCLI's hook: runs the training and says how it ended."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import LightningModule
+from torch import Tensor
 
 from lightning_genmodels.checkpoints import read_checkpoint
 from lightning_genmodels.cli.runs import say
@@ -35,23 +36,34 @@ def copy_matching_weights(model: LightningModule, path: str) -> None:
         # A source without an average: it starts from the generator, as that of a new model does.
         generator = {n: v for n, v in matching.items() if n.startswith("generator.")}
         matching |= {n: v for m, v in generator.items() if (n := m.replace("generator", "generator_ema", 1)) in own}
-    _check_frozen_layers(model, read_checkpoint(path).get("hyper_parameters", {}), path)
+    _check_frozen_layers(model, matching, read_checkpoint(path).get("hyper_parameters", {}), path)
     model.load_state_dict(matching, strict=False)
     say(f"Weights copied from {path}: {', '.join(matching)}")
     if left := [name for name in own if name not in matching]:
         say(f"Left as they were: {', '.join(left)}")
 
 
-def _check_frozen_layers(model: LightningModule, saved: dict[str, object], path: str) -> None:
-    """Raises GenmodelsError where layers that are to stay as they were would be followed by another activation."""
+def _check_frozen_layers(
+    model: LightningModule, matching: dict[str, Tensor], saved: dict[str, object], path: str
+) -> None:
+    """Raises GenmodelsError where layers that are to stay as they were would not be, or be activated otherwise."""
     frozen = getattr(model, "frozen_layers", 0)
-    sizes = saved.get("hidden_sizes") or ()
-    if not frozen or "code_activation" not in saved or not isinstance(sizes, tuple | list):
+    if not frozen:
         return
-    activations = [saved.get("activation")] * len(sizes) + [saved["code_activation"]]
+    left = [name for name, weight in model.named_parameters() if not weight.requires_grad and name not in matching]
+    if left:
+        raise GenmodelsError(
+            f"--init_from {path} has no {left[0]} of the model's shape, which --model.frozen_layers {frozen} would "
+            "leave at its random values; expected a checkpoint with these layers."
+        )
+    sizes = saved.get("hidden_sizes") or ()
+    if "code_activation" not in saved or not isinstance(sizes, tuple | list):
+        return
+    hidden = saved.get("activation") or "sigmoid"  # what None stands for in an mlp
+    activations = [hidden] * len(sizes) + [saved["code_activation"]]
     for number, activation in enumerate(activations[:frozen], start=1):
-        if activation != model.hparams["activation"]:
+        if activation != model.activation:
             raise GenmodelsError(
                 f"--init_from {path}: the activation of its layer {number} is {activation}, that of the frozen layers "
-                f"{model.hparams['activation']}; expected --model.activation {activation}."
+                f"{model.activation}; expected --model.activation {activation}."
             )

@@ -19,8 +19,8 @@ def probe_codes(
 ) -> dict[str, float]:
     """Error rates of two classifiers that are trained on some codes and judged by others (scikit-learn's).
 
-    All codes are divided by one number, their mean standard deviation in the training codes, so that
-    `inverse_penalty` means the same for every model.
+    From all codes the mean of the training codes is subtracted, and they are divided by one number, the mean standard
+    deviation of these, so that `inverse_penalty` means the same for every model.
 
     Args:
         train_codes: (M, Z).
@@ -47,8 +47,9 @@ def probe_codes(
             f"probe: {len(train_codes)} training codes of {classes} class(es); expected {neighbours} codes or more, of "
             "at least 2 classes."
         )
-    scale = train_codes.float().std(0).mean().clamp_min(1e-12)
-    x, points = ((c.float() / scale).cpu().numpy() for c in (train_codes, codes))
+    # Centred and of one scale: else L-BFGS, begun at 0, would spend its steps on a large common part.
+    mean, scale = train_codes.float().mean(0), train_codes.float().std(0).mean().clamp_min(1e-12)
+    x, points = (((c.float() - mean) / scale).cpu().numpy() for c in (train_codes, codes))
     y, truth = train_labels.cpu().numpy(), labels.cpu().numpy()
     errors = {}
     classifiers = {"logistic": LogisticRegression(C=inverse_penalty, max_iter=max_iter)}

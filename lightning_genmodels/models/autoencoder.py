@@ -257,8 +257,10 @@ class Autoencoder(LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """The codes, (N, latent_dim), and where the batch has a second tensor, the labels."""
+        check_images(batch[0], self.image_shape)
         codes = {"code": self.encode(batch[0])}
-        return codes | {"label": batch[1]} if len(batch) > 1 else codes
+        has_labels = len(batch) > 1 and isinstance(batch[1], Tensor)
+        return codes | {"label": batch[1]} if has_labels else codes
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, or stochastic gradient descent with momentum."""

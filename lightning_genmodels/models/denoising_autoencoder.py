@@ -80,7 +80,8 @@ class DenoisingAutoencoder(Autoencoder):
         frozen_layers: how many of the outermost layers stay as they are; below the number of layers. For "mlp".
         network: "mlp", or "conv": 3x3 convolutions of stride 2 and one linear layer.
         hidden_sizes: widths (mlp) or channels (conv) between image and code; None takes () or (32, 64).
-        activation: of the hidden layers: "linear", "relu", "leaky_relu", "sigmoid", "silu" or "tanh".
+        activation: of the hidden layers: "linear", "relu", "leaky_relu", "sigmoid", "silu" or "tanh"; None takes
+            "sigmoid", as the code's, for an mlp, and "relu" for a conv, whose sigmoids would pass on no gradient.
         code_activation: of the code.
         output_activation: "sigmoid" or "linear".
         tied: the decoder's weights are the encoder's, transposed; None ties an mlp.
@@ -105,7 +106,7 @@ class DenoisingAutoencoder(Autoencoder):
         frozen_layers: int = 0,
         network: Literal["mlp", "conv"] = "mlp",
         hidden_sizes: tuple[int, ...] | None = None,
-        activation: ActivationName = "sigmoid",
+        activation: ActivationName | None = None,
         code_activation: ActivationName = "sigmoid",
         output_activation: Literal["sigmoid", "linear"] = "sigmoid",
         tied: bool | None = None,
@@ -119,7 +120,7 @@ class DenoisingAutoencoder(Autoencoder):
             latent_dim=latent_dim,
             network=network,
             hidden_sizes=() if hidden_sizes is None and network == "mlp" else hidden_sizes,
-            activation=activation,
+            activation=("sigmoid" if network == "mlp" else "relu") if activation is None else activation,
             code_activation=code_activation,
             output_activation=output_activation,
             tied=network == "mlp" if tied is None else tied,
@@ -146,7 +147,7 @@ class DenoisingAutoencoder(Autoencoder):
                 "frozen_layers",
                 frozen_layers,
                 0 <= frozen_layers < layers,
-                f"0 to {layers - 1}" if network == "mlp" else "0 for network 'conv'",
+                f"0 or more, below {layers}, the number of layers" if network == "mlp" else "0 for network 'conv'",
             ),
         ):
             if not valid:
@@ -158,9 +159,9 @@ class DenoisingAutoencoder(Autoencoder):
                 f"DenoisingAutoencoder: frozen_layers is {frozen_layers} with an encoder or a decoder of your own; "
                 "expected 0."
             )
-        if frozen_layers and activation != "sigmoid" and noise == "salt_and_pepper":
+        if frozen_layers and self.activation != "sigmoid" and noise == "salt_and_pepper":
             raise GenmodelsError(
-                f"DenoisingAutoencoder: noise is 'salt_and_pepper' on frozen_layers of activation {activation!r}, "
+                f"DenoisingAutoencoder: noise is 'salt_and_pepper' on frozen_layers of activation {self.activation!r}, "
                 "whose values do not lie in [0, 1]; expected activation 'sigmoid', or other noise."
             )
         self.optimizer = optimizer
@@ -187,15 +188,17 @@ class DenoisingAutoencoder(Autoencoder):
         return NOISES[self.noise](images, self.noise_level, generator)
 
     def loss_terms(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The loss against the clean images, or with `frozen_layers` against the clean output of these layers."""
+        """The loss against the clean images, and the output.
+
+        With `frozen_layers` it is the loss against the clean output of these layers, and what is redrawn of that,
+        (N, width).
+        """
         if self.frozen_layers:
-            with torch.no_grad():
-                output = self.decode(self.encode(images))
-            return self._layer_terms(images, None), output
+            return self._layer_terms(images, None)
         return self._reconstruction_terms(self.encode(self.corrupt(images)), images)
 
-    def _layer_terms(self, images: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """The squared error of the frozen layers' output, redrawn from its corrupted version."""
+    def _layer_terms(self, images: Tensor, generator: torch.Generator | None) -> tuple[dict[str, Tensor], Tensor]:
+        """The squared error of the frozen layers' output, redrawn from its corrupted version, and what is redrawn."""
         encoder, decoder = list(self.encoder.children()), self.decoder
         first = 1 + 2 * self.frozen_layers  # a flattening, then each layer with its activation
         with torch.no_grad():
@@ -205,7 +208,7 @@ class DenoisingAutoencoder(Autoencoder):
             redrawn = decoder(codes, self._tied_weights(), outermost=self.frozen_layers + 1)
         else:
             redrawn = nn.Sequential(*list(decoder.children())[: len(encoder) - first])(codes)
-        return {"reconstruction": RECONSTRUCTION_LOSSES["mse"](redrawn, clean)}
+        return {"reconstruction": RECONSTRUCTION_LOSSES["mse"](redrawn, clean)}, redrawn
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
         """Logs the loss and the two PSNRs; see the class."""
@@ -215,7 +218,7 @@ class DenoisingAutoencoder(Autoencoder):
         noisy = self.corrupt(images, generator=generator)
         terms, output = self._reconstruction_terms(self.encode(noisy), images)
         if self.frozen_layers:
-            terms = self._layer_terms(images, generator)
+            terms, _ = self._layer_terms(images, generator)
         self._log_evaluation(stage, images, terms, output)
         for name, metric, drawn in (("psnr", self.psnr, output.clamp(0, 1)), ("psnr_noisy", self.psnr_noisy, noisy)):
             metric.update(drawn, images)

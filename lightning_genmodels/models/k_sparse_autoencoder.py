@@ -124,8 +124,9 @@ class KSparseAutoencoder(Autoencoder):
             k = self.k_now if self.training else round(self.alpha * self.k)
         return self._keep(super().encode(images), k)
 
-    def _keep(self, codes: Tensor, k: int) -> Tensor:
-        kept = codes.topk(min(k, self.latent_dim), dim=-1, sorted=False).indices
+    def _keep(self, codes: Tensor, k: int, ranks: Tensor | None = None) -> Tensor:
+        """Of each row the k entries of the highest rank, which is by default their value; 0 for the others."""
+        kept = (codes if ranks is None else ranks).topk(min(k, self.latent_dim), dim=-1, sorted=False).indices
         return codes * torch.zeros_like(codes).scatter_(-1, kept, 1.0)
 
     @torch.no_grad()
@@ -136,7 +137,9 @@ class KSparseAutoencoder(Autoencoder):
 
     def _path(self, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
         """Along the straight line, each code with its k largest entries: the ends are as `reconstruct` has them."""
-        return self._keep(linear_path(z0, z1, steps), self.k)
+        path = linear_path(z0, z1, steps)
+        # An end's dropped entries are 0, and come after those kept, even where these are negative.
+        return self._keep(path, self.k, ranks=path.masked_fill(path == 0, -torch.inf))
 
     def loss_terms(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Half the squared error from k units; see the class."""

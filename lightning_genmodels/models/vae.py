@@ -166,10 +166,11 @@ class VAE(Autoencoder):
             (N,) nats.
 
         Raises:
-            GenmodelsError: for fewer than 1 sample.
+            GenmodelsError: for fewer than 1 sample, or images outside [0, 1] or of another shape.
         """
         if samples < 1:
             raise GenmodelsError(f"log_likelihood: samples is {samples}; expected 1 or more.")
+        check_images(images, self.image_shape)
         mean, log_variance = self.posterior(images)
         weights = []
         share = max(1, self._decoded_at_once() // max(1, len(images)))

@@ -326,11 +326,12 @@ def test_two_processes_share_out_another_projects_data(in_tmp):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train_count": 0}, "train_count is 0; expected 1 or more"),
+        ({"train_count": 4}, "train_count is 4; expected 5 or more, the number of neighbours"),
         ({"every_n_validations": 0}, "every_n_validations is 0; expected 1 or more"),
         ({"neighbours": -1}, "neighbours is -1; expected 1 or more"),
-        ({"inverse_penalty": 0.0}, r"inverse_penalty is 0\.0; expected above 0"),
-        ({"inverse_penalty": float("nan")}, "inverse_penalty is nan; expected above 0"),
+        ({"inverse_penalty": 0.0}, r"inverse_penalty is 0\.0; expected above 0, and finite"),
+        ({"inverse_penalty": float("nan")}, "inverse_penalty is nan; expected above 0, and finite"),
+        ({"inverse_penalty": float("inf")}, "inverse_penalty is inf; expected above 0, and finite"),
     ],
 )
 def test_bad_option_is_named_with_its_value_and_what_was_expected(options, message):

@@ -129,15 +129,16 @@ def error_of(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--train_count", 0), "--train_count is 0; expected 1 or more."),
+        (("--train_count", 4), "--train_count is 4; expected 5 or more, the number of neighbours."),
+        (("--inverse_penalty", "inf"), "--inverse_penalty is inf; expected above 0, and finite."),
         (("--neighbours", 0), "--neighbours is 0; expected 1 or more."),
-        (("--inverse_penalty", 0), "--inverse_penalty is 0.0; expected above 0."),
-        (("--inverse_penalty", "nan"), "--inverse_penalty is nan; expected above 0."),
+        (("--inverse_penalty", 0), "--inverse_penalty is 0.0; expected above 0, and finite."),
+        (("--inverse_penalty", "nan"), "--inverse_penalty is nan; expected above 0, and finite."),
         (("--inverse_penalty", "x"), "probe: argument --inverse_penalty: invalid float value: 'x'."),
         (("--output", "a.png"), "probe: unrecognized arguments: --output a.png."),
         (
             ("--train_count", 30, "--neighbours", 31),
-            "probe: 30 training codes of 10 class(es); expected 31 codes or more, of at least 2 classes.",
+            "--train_count is 30; expected 31 or more, the number of neighbours.",
         ),
         (
             ("--config", "nowhere"),

@@ -186,3 +186,14 @@ def test_validation_and_test_of_dynamic_are_the_static_ones():
         static, dynamic = (bytes_of(getattr(ready(binarize=b), split)()) for b in ("static", "dynamic"))
         assert torch.equal(static, dynamic)
     assert len(bytes_of(ready(binarize="dynamic").train_dataloader()).unique()) == 17  # drawn later, on the device
+
+
+def test_dynamic_pixels_outside_a_trainer_are_drawn_for_each_batch_and_the_same_each_time():
+    datamodule = ready(binarize="dynamic", batch_size=400)
+    first, second = (batch for batch, _ in zip(datamodule.train_dataloader(), range(2), strict=False))
+    grey = first.image.clone()
+    drawn = datamodule.to_float(first).image
+    assert torch.equal(drawn, datamodule.to_float(first._replace(image=grey)).image)
+    # Where the two batches have the same grey in the same place, the draws differ now and then.
+    same = (first.image == second.image) & (first.image > 80) & (first.image < 175)
+    assert (drawn != datamodule.to_float(second).image)[same].any()

@@ -88,6 +88,14 @@ def test_the_scale_is_the_training_codes_and_not_one_for_each_entry():
     )
 
 
+def test_what_all_codes_have_in_common_does_not_matter():
+    (train, train_labels), (codes, labels) = blobs(), blobs(seed=2)
+    plain = probe_codes(train, train_labels, codes, labels)
+    # The spread of codes that have all but collapsed: L-BFGS would not get there from 0.
+    offset = 2.0**12 * torch.ones(2)
+    assert probe_codes(train + offset, train_labels, codes + offset, labels) == pytest.approx(plain, abs=1.5 / 300)
+
+
 @pytest.mark.parametrize("neighbours", [1, 3, 8])
 def test_the_nearest_neighbours_are_those_found_by_hand(neighbours):
     arguments = (*blobs(), *blobs(seed=2))
@@ -100,7 +108,8 @@ def test_the_logistic_regression_is_the_minimum_found_by_hand():
     found = []
     for inverse_penalty in (1e-4, 1e-2, 1.0):
         errors = probe_codes(train, train_labels, codes, labels, inverse_penalty=inverse_penalty)
-        expected = logistic_error(train / scale, train_labels, codes / scale, labels, inverse_penalty)
+        moved = ((c - train.mean(0)) / scale for c in (train, codes))
+        expected = logistic_error(next(moved), train_labels, next(moved), labels, inverse_penalty)
         assert errors["logistic"] == pytest.approx(expected, abs=1.5 / 300)  # a point on the border may change sides
         found.append(errors["logistic"])
     assert found[0] > found[-1] + 0.02  # the penalty matters here
@@ -108,12 +117,12 @@ def test_the_logistic_regression_is_the_minimum_found_by_hand():
 
 def test_the_steps_of_the_logistic_regression_are_limited_without_a_warning(recwarn):
     (train, train_labels), (codes, labels) = blobs(), blobs(seed=2)
-    scale = train.std(0).mean()
+    x, points = (((c - train.mean(0)) / train.std(0).mean()).numpy() for c in (train, codes))
     error = probe_codes(train, train_labels, codes, labels, max_iter=1, inverse_penalty=100.0)["logistic"]
     assert not recwarn.list
-    by_hand = LogisticRegression(C=100.0, max_iter=1).fit((train / scale).numpy(), train_labels.numpy())
+    by_hand = LogisticRegression(C=100.0, max_iter=1).fit(x, train_labels.numpy())
     assert recwarn.list  # so it had stopped early
-    assert error == pytest.approx(1 - by_hand.score((codes / scale).numpy(), labels.numpy()))
+    assert error == pytest.approx(1 - by_hand.score(points, labels.numpy()))
 
 
 def test_no_neighbours_leave_the_second_classifier_out():

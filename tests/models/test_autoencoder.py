@@ -230,6 +230,13 @@ def test_predictions_are_the_codes_with_their_labels(digits):
 
 def test_prediction_without_labels_is_the_codes_alone(digits):
     assert set(Autoencoder(SHAPE).predict_step((digits[:5],), 0)) == {"code"}
+    assert set(Autoencoder(SHAPE).predict_step((digits[:5], ["cat"] * 5), 0)) == {"code"}
+
+
+@pytest.mark.parametrize("factor", [255, -1])
+def test_predictions_are_made_of_images_in_range_alone(digits, factor):
+    with pytest.raises(GenmodelsError, match=r"reach from .*; expected \[0, 1\]"):
+        Autoencoder(SHAPE).predict_step((factor * digits[:5],), 0)
 
 
 @pytest.mark.parametrize(

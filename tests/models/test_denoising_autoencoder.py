@@ -3,6 +3,7 @@ import typing
 
 import pytest
 import torch
+from command import QUIET, genmodels
 from drawing import all_digits, evaluate, mean_image_error, random_batches
 from torch.utils.data import DataLoader
 from toy import fit
@@ -203,12 +204,11 @@ def test_what_is_drawn_from_noisy_digits_is_closer_to_the_clean_ones(digits, noi
 
 def test_conv_in_colour_learns_to_denoise_too(digits):
     images = digits * torch.tensor([1.0, 0.7, 0.5]).view(1, 3, 1, 1)
-    model = DenoisingAutoencoder(
-        (3, 8, 8), 64, network="conv", hidden_sizes=(16,), activation="relu", noise="gaussian", learning_rate=1e-2
-    )
-    fit(model, random_batches(images, 150, 128))
+    model = DenoisingAutoencoder((3, 8, 8), network="conv", learning_rate=3e-3)  # all else as it comes
+    fit(model, random_batches(images, 200, 128))
     result = evaluate(model, images)
     assert result["val/psnr"] > result["val/psnr_noisy"] + 2
+    assert result["val/squared_error"] < 0.6 * mean_image_error(images)
 
 
 # Layer by layer
@@ -308,6 +308,28 @@ def test_a_deeper_model_starts_from_the_layers_of_the_one_before(digits, tied, c
     torch.testing.assert_close(shallow.decode(hidden), drawn.unflatten(1, SHAPE))
 
 
+def test_frozen_layers_that_a_checkpoint_has_not_are_refused(digits, in_tmp):
+    wide = DenoisingAutoencoder(SHAPE, latent_dim=50)
+    fit(wide, random_batches(digits, 2)).save_checkpoint("wide.ckpt")
+    with pytest.raises(
+        GenmodelsError,
+        match=r"^--init_from wide\.ckpt has no encoder\.layer1\.weight of the model's shape, which "
+        r"--model\.frozen_layers 1 would leave at its random values; expected a checkpoint with these layers\.$",
+    ):
+        copy_matching_weights(DenoisingAutoencoder(SHAPE, **DEEP), "wide.ckpt")
+
+
+def test_a_new_run_with_frozen_layers_needs_a_checkpoint(in_tmp, capsys):
+    status = genmodels("fit", "--model", "DenoisingAutoencoder", "--model.hidden_sizes", "[9]",
+                       "--model.frozen_layers", 1, "--data", "DigitsDataModule", *QUIET)  # fmt: skip
+    assert status == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "genmodels: --model.frozen_layers is 1 in a new model, whose layers are random; expected --init_from with the "
+        "checkpoint that they come from."
+    )
+    assert not list(in_tmp.rglob("*.ckpt"))
+
+
 def test_frozen_layers_of_another_activation_are_refused(digits, in_tmp):
     shallow = DenoisingAutoencoder(SHAPE, latent_dim=40, code_activation="relu")
     fit(shallow, random_batches(digits, 3)).save_checkpoint("shallow.ckpt")
@@ -346,9 +368,12 @@ def test_layers_trained_one_after_the_other_draw_digits_better_than_their_mean(d
         ({"noise": "salt_and_pepper", "noise_level": -0.1}, r"noise_level is -0\.1; expected above 0 and below 1"),
         ({"noise": "gaussian", "noise_level": 0.0}, r"noise_level is 0\.0; expected above 0, and finite\.$"),
         ({"noise": "gaussian", "noise_level": math.inf}, r"noise_level is inf; expected above 0, and finite\.$"),
-        ({"frozen_layers": 1}, "frozen_layers is 1; expected 0 to 0"),
-        ({"frozen_layers": 2, "hidden_sizes": (9,)}, "frozen_layers is 2; expected 0 to 1"),
-        ({"frozen_layers": -1}, "frozen_layers is -1; expected 0 to 0"),
+        ({"frozen_layers": 1}, "frozen_layers is 1; expected 0 or more, below 1, the number of layers"),
+        (
+            {"frozen_layers": 2, "hidden_sizes": (9,)},
+            "frozen_layers is 2; expected 0 or more, below 2, the number of layers",
+        ),
+        ({"frozen_layers": -1}, "frozen_layers is -1; expected 0 or more, below 1, the number of layers"),
         ({"network": "conv", "frozen_layers": 1}, "frozen_layers is 1; expected 0 for network 'conv'"),
         (
             {"noise": "salt_and_pepper", "hidden_sizes": (9,), "frozen_layers": 1, "activation": "relu"},

@@ -312,6 +312,18 @@ def test_each_code_of_a_path_has_k_units_and_its_ends_are_the_reconstructions(di
     assert all(h[c != 0].abs().min() > 0 for h, c in zip(halfway, seen[0].view(3, 5, 40)[:, 2], strict=True))
 
 
+def test_ends_of_a_path_between_mostly_negative_codes_are_the_reconstructions_too(digits):
+    model = KSparseAutoencoder(SHAPE, latent_dim=40, k=20, alpha=1.5).eval()
+    with torch.no_grad():
+        model.encoder.layer1.weight.mul_(10)
+        model.encoder.layer1.bias.fill_(-0.5)
+        z0, z1 = model.encode(digits[:6]).chunk(2)
+    assert (z0 < 0).sum(1).min() > 10  # above them lie the zeros of what was dropped
+    images = model.interpolate(z0, z1, 3)
+    torch.testing.assert_close(images[:, 0], model.reconstruct(digits[:3]))
+    torch.testing.assert_close(images[:, -1], model.reconstruct(digits[3:6]))
+
+
 # Networks of one's own, and weights from elsewhere
 
 

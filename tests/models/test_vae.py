@@ -279,6 +279,11 @@ def test_likelihood_of_no_samples_is_an_error():
         linear_gaussian().log_likelihood(some_images(), 0)
 
 
+def test_likelihood_of_what_is_no_image_is_an_error(binary):
+    with pytest.raises(GenmodelsError, match=r"reach from 0 to 255; expected \[0, 1\]"):
+        small().log_likelihood(255 * binary[:5])
+
+
 def test_the_named_distributions_are_those_of_the_option():
     assert typing.get_type_hints(VAE.__init__)["decoder_distribution"] == DecoderDistributionName
 
