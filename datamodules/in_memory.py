@@ -11,6 +11,7 @@ from datamodules.augmentation import distort, draw_binary
 from datamodules.base import Split, SplitDataModule, seeded_split
 from datamodules.batches import ImageBatch
 from datamodules.errors import DataError
+from datamodules.seeding import batch_generator
 
 BinarizeName = Literal["none", "threshold", "static", "dynamic"]
 
