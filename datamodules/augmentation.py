@@ -1,7 +1,5 @@
 """Random changes of training images, drawn for each image by itself."""
 
-import hashlib
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -11,12 +9,6 @@ ROTATION = 0.15  # radians: 9 degrees
 SCALE = 0.08  # of either side
 SHEAR = 0.12
 SHIFT = 0.02  # of half a side: 0.3 pixels of 28
-
-
-def batch_generator(seed: int, batch: int, rank: int) -> torch.Generator:
-    """A generator on the CPU for one batch's draws: the same after a resume, another for each process."""
-    digest = hashlib.blake2b(repr((seed, batch, rank)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 def distort(images: Tensor, share: float, generator: torch.Generator, *, binary: bool = False) -> Tensor:

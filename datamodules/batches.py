@@ -10,8 +10,21 @@ class ImageBatch(NamedTuple):
 
     Attributes:
         image: (N, C, H, W), uint8 in [0, 255] from a loader, float32 in [0, 1] once in the model's hands.
-        label: (N,), int64.
+        label: (N,), int64: classes; or (N, attributes), uint8 from a loader, then float32.
     """
 
     image: Tensor
     label: Tensor
+
+
+class PairBatch(NamedTuple):
+    """Images with what is to be made of them; unpacks as a tuple.
+
+    Attributes:
+        source: (N, C, H, W), uint8 in [0, 255] from a loader, float32 in [0, 1] once in the model's hands.
+        target: an image as `source` is; or depth, float32 (N, 1, H, W) in metres, 0 where there is no measurement; or
+            classes, uint8 (N, 1, H, W) from a loader, int64 (N, H, W) once in the model's hands.
+    """
+
+    source: Tensor
+    target: Tensor

@@ -9,6 +9,19 @@ from datamodules.in_memory import BinarizeName, InMemoryDataModule
 TEST_FRACTION = 0.1
 
 
+def load_digit_images(train: bool) -> tuple[Tensor, Tensor]:
+    """scikit-learn's digits without, or only, the fixed tenth for tests: uint8 (N, 1, 8, 8) and (N,) int64 classes."""
+    from sklearn.datasets import load_digits  # slow to import, and only these sets need it
+
+    digits = load_digits()
+    order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(0))
+    test = round(len(order) * TEST_FRACTION)
+    chosen = order[test:] if train else order[:test]
+    # Ink comes in 17 levels, 0 to 16.
+    images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
+    return images[chosen], torch.from_numpy(digits.target).long()[chosen]
+
+
 class DigitsDataModule(InMemoryDataModule):
     """1,797 real handwritten digits of 8x8 pixels, embedded in scikit-learn (UCI "Optical Recognition of
     Handwritten Digits", Alpaydin and Kaynak 1998). Batches are `ImageBatch`.
@@ -62,11 +75,4 @@ class DigitsDataModule(InMemoryDataModule):
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
         """Reads one split; see the base class."""
-        from sklearn.datasets import load_digits  # slow to import, and only this set needs it
-
-        digits = load_digits()
-        order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(0))
-        chosen = order[round(len(order) * TEST_FRACTION) :] if train else order[: round(len(order) * TEST_FRACTION)]
-        # Ink comes in 17 levels, 0 to 16.
-        images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
-        return images[chosen], torch.from_numpy(digits.target).long()[chosen]
+        return load_digit_images(train)

@@ -1,30 +1,38 @@
-"""Image sets that fit in memory: uint8 tensors, split by a seed, batched by index."""
+"""Sets that are whole in memory: tensors, split by a seed, batched by index."""
 
 from abc import abstractmethod
-from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from datamodules.augmentation import batch_generator, distort, draw_binary
+from datamodules.augmentation import distort, draw_binary
+from datamodules.base import Split, SplitDataModule, seeded_split
 from datamodules.batches import ImageBatch
 from datamodules.errors import DataError
-from datamodules.loader import EpochSampler, ResumableLoader
+from datamodules.seeding import batch_generator
 
 BinarizeName = Literal["none", "threshold", "static", "dynamic"]
 
 
-def _pick(data: ImageBatch, index: Tensor) -> ImageBatch:
-    """One batch; a function of the module, so that spawned workers can receive it."""
-    # index_select copies whole images; data.image[index] would go byte by byte, nine times slower.
-    return ImageBatch(data.image.index_select(0, index), data.label.index_select(0, index))
+class MemorySplit:
+    """A split that is one batch, a NamedTuple of tensors (N, ...)."""
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch[0])
+
+    def fetch(self, index: Tensor) -> Any:
+        """(B,) int64 numbers -> a batch."""
+        # index_select copies whole images; tensor[index] would go byte by byte, nine times slower.
+        return type(self.batch)(*(tensor.index_select(0, index) for tensor in self.batch))
 
 
-class InMemoryDataModule(LightningDataModule):
-    """Splits, batches and converts what a subclass's `load` reads; not used by itself.
+class InMemoryDataModule(SplitDataModule):
+    """Splits, batches and converts the images that a subclass's `load` reads; not used by itself.
 
     The images stay on the host as uint8 and become float32 in [0, 1] on the device, after the transfer.
 
@@ -58,30 +66,18 @@ class InMemoryDataModule(LightningDataModule):
         binarize: BinarizeName,
         augment: float,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        self.check_least(("image_size", image_size, 1))
+        self.check_fraction("val_fraction", val_fraction)
         name = type(self).__name__
-        for option, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("image_size", image_size, 1),
-            ("seed", seed, 0),
-        ):
-            if value < least:
-                raise DataError(f"{name}: {option} is {value}; expected {least} or more.")
-        if not 0 <= val_fraction < 1:
-            raise DataError(f"{name}: val_fraction is {val_fraction}; expected at least 0 and below 1.")
         if binarize not in get_args(BinarizeName):
             raise DataError(f"{name}: binarize is {binarize!r}; expected one of {', '.join(get_args(BinarizeName))}.")
         if not 0 <= augment <= 1:
             raise DataError(f"{name}: augment is {augment}; expected 0 to 1, a share of the images.")
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.image_size = image_size
         self.val_fraction = val_fraction
-        self.seed = seed
         self.binarize = binarize
         self.augment = augment
-        self._splits: dict[str, ImageBatch] = {}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -108,18 +104,18 @@ class InMemoryDataModule(LightningDataModule):
         """How many of the training images are for validation."""
         return round(training_images * self.val_fraction)
 
-    def setup(self, stage: str | None = None) -> None:
-        """Reads what `stage` needs ("fit", "validate", "test", "predict"; None is all) and splits it."""
-        if stage in ("fit", "validate", None) and "train" not in self._splits:
+    def read_splits(self, names: tuple[str, ...]) -> dict[str, Split]:
+        """Reads the training and the validation split together."""
+        splits: dict[str, Split] = {}
+        if "train" in names or "val" in names:
             images, labels = self._load_resized(train=True)
-            order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed))
-            held_out = self.held_out(len(images))
-            val, train = order[:held_out].sort().values, order[held_out:].sort().values
+            train, val = seeded_split(len(images), self.held_out(len(images)), self.seed)
             fixed = self._binarized_once(images, train=True) if self.binarize == "dynamic" else images
-            self._splits["val"] = ImageBatch(fixed[val], labels[val])
-            self._splits["train"] = ImageBatch(images[train], labels[train])
-        if stage in ("test", "predict", None) and "test" not in self._splits:
-            self._splits["test"] = ImageBatch(*self._load_resized(train=False))
+            splits["train"] = MemorySplit(ImageBatch(images[train], labels[train]))
+            splits["val"] = MemorySplit(ImageBatch(fixed[val], labels[val]))
+        if "test" in names:
+            splits["test"] = MemorySplit(ImageBatch(*self._load_resized(train=False)))
+        return splits
 
     def _load_resized(self, train: bool) -> tuple[Tensor, Tensor]:
         images, labels = self.load(train)
@@ -137,41 +133,6 @@ class InMemoryDataModule(LightningDataModule):
         parts = [draw_binary(part.float() / 255, generator) for part in images.split(10_000)]
         return torch.cat([part.to(torch.uint8) for part in parts]) * 255
 
-    def _split(self, split: str) -> ImageBatch:
-        if split not in self._splits:
-            raise DataError(f"{type(self).__name__}: the {split} split is not read yet; expected setup() first.")
-        return self._splits[split]
-
-    def _loader(self, split: str, shuffle: bool = False) -> ResumableLoader:
-        data = self._split(split)
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        needed = self.batch_size * world_size
-        if shuffle and len(data.image) < needed:
-            raise DataError(
-                f"{type(self).__name__}: batch_size is {self.batch_size} on {world_size} process(es), "
-                f"but the training split has {len(data.image)} images; expected at most that many in a batch."
-            )
-        sampler = EpochSampler(
-            len(data.image), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size
-        )
-        return ResumableLoader(partial(_pick, data), sampler, self.num_workers)
-
-    def train_dataloader(self) -> ResumableLoader:
-        """Shuffled batches of the training split; the incomplete last one is dropped."""
-        return self._loader("train", shuffle=True)
-
-    def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
-        """The validation split in its own order; no loader where `val_fraction` is 0."""
-        return self._loader("val") if len(self._split("val").image) else []
-
-    def test_dataloader(self) -> ResumableLoader:
-        """The test split in its own order; it is never trained on."""
-        return self._loader("test")
-
-    def predict_dataloader(self) -> ResumableLoader:
-        """The test split, for predictions."""
-        return self._loader("test")
-
     def to_float(self, batch: ImageBatch) -> ImageBatch:
         """Converts a loader's uint8 batch to the float32 batch in [0, 1] that models take, where it lies.
 
@@ -182,13 +143,8 @@ class InMemoryDataModule(LightningDataModule):
             images = draw_binary(images, batch_generator(self.seed, int(batch.image.sum()), 0))
         return batch._replace(image=images)
 
-    def on_after_batch_transfer(self, batch: ImageBatch, dataloader_idx: int) -> ImageBatch:
-        """Lightning's hook: converts on the device, where training images are also augmented and drawn anew."""
-        trainer = self.trainer
-        if trainer is None or not trainer.training or not (self.augment or self.binarize == "dynamic"):
-            return self.to_float(batch)
-        # It runs before every callback's hook, and so before ExactResume seeds: the draws have a source of their own.
-        generator = batch_generator(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
+    def change(self, batch: ImageBatch, generator: torch.Generator) -> ImageBatch:
+        """Converts a training batch; its images are augmented and drawn anew."""
         images = batch.image.float().div_(255)
         if self.augment:
             images = distort(images, self.augment, generator, binary=self.binarize in ("threshold", "static"))

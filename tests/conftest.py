@@ -12,4 +12,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def in_tmp(tmp_path, monkeypatch):
     """Every test works in a folder of its own: a Trainer leaves files where it stands."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))  # never the user's own
     return tmp_path

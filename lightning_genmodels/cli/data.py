@@ -1,6 +1,7 @@
 """The data of a checkpoint's run, for the small commands."""
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,40 @@ def data_of(options: argparse.Namespace) -> LightningDataModule:
             f"--checkpoint {options.checkpoint} lies in no run's folder, so nothing says which data to take; expected "
             "--config with a packaged name or a path."
         )
-    path = Path(resolve_config(options.config)) if options.config is not None else Path(str(run), "config.yaml")
-    check_yaml(path)
-    config = yaml.safe_load(path.read_text())
+    path = resolve_config(options.config) if options.config is not None else str(Path(str(run), "config.yaml"))
+    words = [] if options.data_dir is None else ["--data.data_dir", options.data_dir]
+    datamodule = build_datamodule(["--data", data_section(path), *words], path)
+    datamodule.prepare_data()
+    datamodule.setup(None)  # type: ignore[arg-type]  # Lightning documents None for all stages, its stub does not
+    return datamodule
+
+
+def data_section(path: str) -> str:
+    """What a configuration says of its data, as one argument.
+
+    Raises:
+        GenmodelsError: where it says nothing of them.
+    """
+    check_yaml(Path(path))
+    config = yaml.safe_load(Path(path).read_text())
     data = config.get("data") if isinstance(config, dict) else None
     if not isinstance(data, str) and not (isinstance(data, dict) and "class_path" in data):
         raise GenmodelsError(f"{path} names no data; expected the configuration of a training.")
-    if options.data_dir is not None:
-        data = {"class_path": data} if isinstance(data, str) else data
-        data["init_args"] = {**(data.get("init_args") or {}), "data_dir": options.data_dir}
+    return json.dumps(data) if isinstance(data, dict) else data
+
+
+def build_datamodule(words: list[str], where: str) -> LightningDataModule:
+    """Builds a data module from the options `--data CLASS --data.OPTION VALUE …`.
+
+    Args:
+        words: the options.
+        where: what they come from, for the messages.
+
+    Raises:
+        GenmodelsError: for a class or an option that there is not, or a value that cannot be.
+    """
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningDataModule, "data")
+    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     failures: list[Exception] = []
 
     def construct(class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
@@ -57,13 +81,11 @@ def data_of(options: argparse.Namespace) -> LightningDataModule:
 
     parser.add_instantiator(construct, LightningDataModule, subclasses=True)
     try:
-        datamodule: LightningDataModule = parser.instantiate_classes(parser.parse_object({"data": data})).data
+        datamodule: LightningDataModule = parser.instantiate_classes(parser.parse_args(words)).data
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         if failures:
             raise failures[0] from None
-        raise GenmodelsError(f"{path}: {shorten(str(error))}") from error
-    datamodule.prepare_data()
-    datamodule.setup(None)  # type: ignore[arg-type]  # Lightning documents None for all stages, its stub does not
+        raise GenmodelsError(f"{where}: {shorten(str(error))}") from error
     return datamodule
 
 

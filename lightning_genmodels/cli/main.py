@@ -19,6 +19,7 @@ COMMANDS = {
     "sample": "draw a grid of samples: --checkpoint FILE --output grid.png",
     "interpolate": "draw what lies between two codes: --checkpoint FILE --output morph.gif",
     "probe": "score an autoencoder's codes by simple classifiers: --checkpoint FILE",
+    "data": "look at a data set: data check or data preview, --data CLASS",
     "configs": "list the packaged configurations",
 }
 OTHER_WORDS = {"train": "fit", "run": "fit", "eval": "validate", "evaluate": "validate", "val": "validate",
@@ -86,6 +87,10 @@ def _run(arguments: list[str]) -> None:
         from lightning_genmodels.cli.probe import probe
 
         probe(arguments[1:])
+    elif command == "data":
+        from lightning_genmodels.cli.datasets import look_at_data
+
+        look_at_data(arguments[1:])
     else:
         from lightning_genmodels.cli.arguments import expand
         from lightning_genmodels.cli.training import GenmodelsCLI

@@ -5,13 +5,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from lightning_genmodels.pictures.colours import INK, with_caption
 from lightning_genmodels.pictures.grid import Picture
 
 # Ten hues that differ in brightness too; further labels begin again.
 COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
            (140, 86, 75), (227, 119, 194), (90, 90, 90), (188, 189, 34), (23, 190, 207))  # fmt: skip
-INK = (40, 40, 40)
-CAPTION = 20  # pixels
 
 
 def scatter(points: Tensor, labels: Tensor | None = None, size: int = 512) -> Picture:
@@ -62,7 +61,5 @@ def bars(values: Tensor, line: float, height: int = 256) -> Picture:
         picture[top:, number * width : (number + 1) * width] = COLOURS[0]
     row = height - round(line * scale)
     picture[max(0, row - 1) : row + 1] = COLOURS[3]
-    caption = Image.new("RGB", (picture.shape[1], CAPTION), "white")
     text = f"line {line:.3g}, bars {min(heights, default=0):.3g} to {max(heights, default=0):.3g}"
-    ImageDraw.Draw(caption).text((4, 2), text, INK, ImageFont.load_default(size=14))
-    return np.concatenate([picture, np.asarray(caption)])
+    return with_caption(picture, text)

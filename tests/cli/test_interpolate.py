@@ -292,7 +292,7 @@ def error_of(capsys, *arguments):
         ),
         (
             ("--output", "a.png", "--config", "unknown.yaml"),
-            "unknown.yaml: --data is Nowhere; expected one of DigitsDataModule,",
+            "unknown.yaml: --data is Nowhere; expected one of CelebADataModule,",
         ),
         (
             ("--output", "a.png", "--config", "mnist.yaml"),

@@ -8,7 +8,8 @@ from lightning.pytorch import LightningModule, Trainer
 from miniature import write_mnist
 
 from datamodules import DataError, DigitsDataModule, FashionMNISTDataModule, MNISTDataModule, augmentation
-from datamodules.augmentation import batch_generator, distort, draw_binary
+from datamodules.augmentation import distort, draw_binary
+from datamodules.seeding import batch_generator
 
 SPREADS = ("ROTATION", "SCALE", "SHEAR", "SHIFT")
 

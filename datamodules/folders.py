@@ -1,0 +1,57 @@
+"""Finding files in folders."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from datamodules.decoding import IMAGE_SUFFIXES
+from datamodules.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A sort key under which 2.jpg comes before 10.jpg; no two names have the same."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)], name
+
+
+def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The pictures of a folder itself, in natural order.
+
+    Hidden files are left out.
+
+    Raises:
+        DataError: where there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; expected pictures in it.")
+    found = _pictures(folder, suffixes)
+    if not found:
+        raise DataError(f"{folder} holds no pictures; expected files that end in {', '.join(sorted(suffixes))}.")
+    return sorted(found, key=lambda path: natural_order(path.name))
+
+
+def pictures_by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder itself by their names without suffix.
+
+    Raises:
+        DataError: as `pictures_in` does, and where two have the same name but for the suffix.
+    """
+    found: dict[str, Path] = {}
+    for path in pictures_in(folder):
+        if path.stem in found:
+            raise DataError(f"{path} has the same name as {found[path.stem].name}; expected one picture of a name.")
+        found[path.stem] = path
+    return found
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is a picture in the folder itself."""
+    return folder.is_dir() and bool(_pictures(folder, IMAGE_SUFFIXES))
+
+
+def _pictures(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    try:
+        return [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}); expected a folder of pictures.") from error
