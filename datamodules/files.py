@@ -153,10 +153,11 @@ class FileDataModule(SplitDataModule):
         return {name: self._read(self.find(name)) for name in names}
 
     def _read(self, source: Source) -> Split:
+        paths = [source.container] if source.container else [path for item in source.items for path in item]
+        # Asked for without a cache too: a file that is missing is noticed now, not in some epoch.
+        key = cache_key(paths, (type(self).__name__, source.options, list(source.fields), len(source.items)))
         if not self.cache or not len(source.rows):
             return DecodedSplit(source)
-        paths = [source.container] if source.container else [path for item in source.items for path in item]
-        key = cache_key(paths, (type(self).__name__, source.options, list(source.fields), len(source.items)))
         folder = self.cache_dir / f"{type(self).__name__}-{key}"
         build(folder, source.items, source.fields, source.decode)
         budget = self.memory_budget * GIB

@@ -224,11 +224,12 @@ def test_missing_list_is_named(tmp_path, name):
     )
 
 
-def test_missing_image_is_named_before_training(tmp_path):
+@pytest.mark.parametrize("cache", [True, False])
+def test_missing_image_is_named_before_training(tmp_path, cache):
     path = write_celeba(tmp_path, [0] * 4) / "img_align_celeba/000003.jpg"
     path.unlink()
     with pytest.raises(DataError) as caught:
-        module(tmp_path).setup("fit")
+        module(tmp_path, cache=cache).setup("fit")
     assert str(caught.value).startswith(f"{path} cannot be read (No such file or directory)")
 
 
