@@ -14,7 +14,7 @@ from datamodules.cache import Field
 from datamodules.decoding import read_image
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.mnist import default_data_dir
+from datamodules.folders import default_data_dir
 from datamodules.transforms import crop_and_flip, resize_image, square_crop
 
 ATTRIBUTES = (

@@ -107,6 +107,15 @@ def read_numbers(path: Path, bits: int) -> Tensor:
     return torch.from_numpy(numbers.astype(kinds[bits]))[None]
 
 
+def check_same_size(path: Path, picture: Tensor, other_path: Path, other: Tensor) -> None:
+    """Raises DataError unless two pictures (C, H, W), read from these files, have the same height and width."""
+    if picture.shape[1:] != other.shape[1:]:
+        raise DataError(
+            f"{path} has {picture.shape[2]}x{picture.shape[1]} pixels and {other_path} "
+            f"{other.shape[2]}x{other.shape[1]}; expected the same size."
+        )
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "of no known format"

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datamodules.transforms import mirror
+
 
 def move_pairs(
     images: Tensor, depths: Tensor, flip: bool, rotation: float, zoom: float, generator: torch.Generator
@@ -25,16 +27,16 @@ def move_pairs(
     """
     n, _, height, width = images.shape
     draws = torch.rand(n, 3, generator=generator)
-    mirror = torch.where((draws[:, 0] < 0.5) & flip, -1.0, 1.0)
+    mirrored = (draws[:, 0] < 0.5) & flip
     if not rotation and zoom == 1:
-        mirrored = (mirror < 0).to(images.device).view(n, 1, 1, 1)
-        return torch.where(mirrored, images.flip(-1), images), torch.where(mirrored, depths.flip(-1), depths)
+        return mirror(images, mirrored.to(images.device)), mirror(depths, mirrored.to(images.device))
+    side = torch.where(mirrored, -1.0, 1.0)
     angle = (2 * draws[:, 1] - 1) * math.radians(rotation)
     scale = 1 + draws[:, 2] * (zoom - 1)
     # Where each new pixel comes from; in coordinates of -1 to 1 a turn of an oblong image shears.
     cosine, sine = angle.cos() / scale, angle.sin() / scale
     zero = torch.zeros(n)
-    theta = torch.stack([torch.stack([mirror * cosine, -mirror * sine * (height / width), zero], -1),
+    theta = torch.stack([torch.stack([side * cosine, -side * sine * (height / width), zero], -1),
                          torch.stack([sine * (width / height), cosine, zero], -1)], 1)  # fmt: skip
     places = functional.affine_grid(theta.to(images.device), [n, 1, height, width], align_corners=False)
     # Not grid_sample's zeros outside: interpolation would mix them into the pixels at the border.

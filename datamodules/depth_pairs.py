@@ -11,7 +11,7 @@ from torch import Tensor
 from datamodules.base import draw_splits
 from datamodules.batches import PairBatch
 from datamodules.cache import Field
-from datamodules.decoding import read_image, read_numbers
+from datamodules.decoding import check_same_size, read_image, read_numbers
 from datamodules.depth_augmentation import move_pairs, vary_colours
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
@@ -65,12 +65,13 @@ def read_depth_pair(
     """uint8 (3, H, W) image and float32 (1, H, W) metres, cropped and resized, the depth to the nearest pixel."""
     image_path, depth_path = map(Path, item)
     image, numbers = read_image(image_path), read_numbers(depth_path, bits)
-    if image.shape[1:] != numbers.shape[1:]:
-        raise DataError(
-            f"{depth_path} has {numbers.shape[2]}x{numbers.shape[1]} pixels and {image_path} "
-            f"{image.shape[2]}x{image.shape[1]}; expected the same size."
-        )
+    check_same_size(depth_path, numbers, image_path, image)
     depth = metres(numbers, scale, offset, invalid, str(depth_path))
+    return crop_and_resize(image, depth, crop, size)
+
+
+def crop_and_resize(image: Tensor, depth: Tensor, crop: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What a crop keeps of an image and its depth, resized, the depth to the nearest pixel."""
     rows, columns = crop_window(crop, *image.shape[1:])
     return resize_image(image[:, rows, columns], size), resize_nearest(depth[:, rows, columns], size)
 
@@ -257,8 +258,7 @@ class DepthPairsDataModule(FileDataModule):
                     )
                 split_of[row] = split
         if "train" not in listed:
-            others = {number for rows in listed.values() for number in rows.tolist()}
-            rest = [number for number in range(len(items)) if number not in others]
+            rest = [number for number in range(len(items)) if number not in split_of]
             listed["train"] = torch.tensor(rest, dtype=torch.int64)
         return listed
 

@@ -8,8 +8,7 @@ from datamodules.depth_augmentation import move_pairs
 from datamodules.errors import DataError
 from datamodules.in_memory import MemorySplit
 from datamodules.made_scenes import make_scene
-from datamodules.seeding import batch_generator
-from datamodules.shape_pairs import SPLIT_NUMBERS
+from datamodules.seeding import item_generators
 
 
 class DepthScenesDataModule(SplitDataModule):
@@ -61,8 +60,7 @@ class DepthScenesDataModule(SplitDataModule):
         return {name: MemorySplit(self._make(name)) for name in names}
 
     def _make(self, split: str) -> PairBatch:
-        count = self.train_count if split == "train" else max(1, self.train_count // 5)
-        generators = (batch_generator(SPLIT_NUMBERS[split], number, 0) for number in range(count))
+        generators = item_generators(split, self.train_count)
         images, depths = zip(*(make_scene(*self.image_size, generator) for generator in generators), strict=True)
         return PairBatch(torch.stack(images), torch.stack(depths))
 

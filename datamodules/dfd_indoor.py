@@ -1,7 +1,7 @@
 """Indoor scenes, in and out of focus, with depth."""
 
 from datamodules.depth_pairs import DepthPairsDataModule
-from datamodules.mnist import default_data_dir
+from datamodules.folders import default_data_dir
 
 
 class DFDIndoorDataModule(DepthPairsDataModule):

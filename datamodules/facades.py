@@ -9,8 +9,7 @@ from datamodules.decoding import read_image
 from datamodules.download import fetch_archive
 from datamodules.errors import DataError
 from datamodules.files import Source
-from datamodules.folders import holds_pictures, pictures_in
-from datamodules.mnist import default_data_dir
+from datamodules.folders import default_data_dir, holds_pictures, pictures_in
 from datamodules.paired_images import DirectionName, PairedImagesDataModule
 
 URL = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/facades.tar.gz"

@@ -1,7 +1,7 @@
 """Finding files in folders."""
 
+import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from datamodules.decoding import IMAGE_SUFFIXES
@@ -10,12 +10,17 @@ from datamodules.errors import DataError
 SPLITS = ("train", "val", "test")
 
 
+def default_data_dir() -> str:
+    """The folder of all data sets: the environment variable GENMODELS_DATA, else `data`."""
+    return os.environ.get("GENMODELS_DATA", "data")
+
+
 def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
     """A sort key under which 2.jpg comes before 10.jpg; no two names have the same."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)], name
 
 
-def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder itself, in natural order.
 
     Hidden files are left out.
@@ -25,9 +30,9 @@ def pictures_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; expected pictures in it.")
-    found = _pictures(folder, suffixes)
+    found = _pictures(folder)
     if not found:
-        raise DataError(f"{folder} holds no pictures; expected files that end in {', '.join(sorted(suffixes))}.")
+        raise DataError(f"{folder} holds no pictures; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return sorted(found, key=lambda path: natural_order(path.name))
 
 
@@ -47,11 +52,11 @@ def pictures_by_stem(folder: Path) -> dict[str, Path]:
 
 def holds_pictures(folder: Path) -> bool:
     """Whether there is a picture in the folder itself."""
-    return folder.is_dir() and bool(_pictures(folder, IMAGE_SUFFIXES))
+    return folder.is_dir() and bool(_pictures(folder))
 
 
-def _pictures(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+def _pictures(folder: Path) -> list[Path]:
     try:
-        return [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+        return [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     except OSError as error:
         raise DataError(f"{folder} cannot be read ({error.strerror}); expected a folder of pictures.") from error

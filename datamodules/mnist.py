@@ -1,6 +1,5 @@
 """MNIST and Fashion-MNIST, whole in memory."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from http.client import HTTPException
@@ -13,15 +12,11 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.datasets.utils import check_md5, extract_archive
 
 from datamodules.errors import DataError
+from datamodules.folders import default_data_dir
 from datamodules.in_memory import BinarizeName, InMemoryDataModule
 
 SPLIT_FILES = {True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
                False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}  # fmt: skip
-
-
-def default_data_dir() -> str:
-    """The folder of all data sets: the environment variable GENMODELS_DATA, else `data`."""
-    return os.environ.get("GENMODELS_DATA", "data")
 
 
 class MNISTDataModule(InMemoryDataModule):

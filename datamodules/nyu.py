@@ -15,11 +15,10 @@ from torch.hub import download_url_to_file
 from datamodules.base import draw_splits
 from datamodules.batches import PairBatch
 from datamodules.cache import Field
-from datamodules.depth_pairs import CropName, DepthPairsDataModule, crop_window, metres
+from datamodules.depth_pairs import CropName, DepthPairsDataModule, crop_and_resize, metres
 from datamodules.errors import DataError
 from datamodules.files import Item, Source
-from datamodules.mnist import default_data_dir
-from datamodules.transforms import resize_image, resize_nearest
+from datamodules.folders import default_data_dir
 
 LABELLED, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 URLS = {
@@ -46,8 +45,7 @@ def read_labelled(item: Item, path: str, size: tuple[int, int], crop: str) -> tu
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is damaged: pair {number} cannot be read ({reason}).") from error
     depth = metres(depth, 1.0, 0.0, 0.0, f"{path}, pair {number}")
-    rows, columns = crop_window(crop, *image.shape[1:])
-    return resize_image(image[:, rows, columns], size), resize_nearest(depth[:, rows, columns], size)
+    return crop_and_resize(image, depth, crop, size)
 
 
 class NYUDepthDataModule(DepthPairsDataModule):

@@ -82,22 +82,19 @@ class PaintedDigitsDataModule(SplitDataModule):
         """Paints the splits."""
         splits: dict[str, Split] = {}
         if "train" in names or "val" in names:
-            digits, classes = load_digit_images(train=True)
-            painted, factors = self._paint(digits, 0)
-            train, val = seeded_split(len(digits), round(len(digits) * self.val_fraction), self.seed)
+            painted, labels = self._paint(train=True)
+            count = len(labels) // self.copies
+            train, val = seeded_split(count, round(count * self.val_fraction), self.seed)
             for name, rows in (("train", train), ("val", val)):
-                rows = (torch.arange(self.copies)[:, None] * len(digits) + rows).flatten()
-                labels = torch.cat([classes.repeat(self.copies)[:, None].float(), factors], 1)
+                rows = (torch.arange(self.copies)[:, None] * count + rows).flatten()
                 splits[name] = MemorySplit(ImageBatch(painted[rows], labels[rows]))
         if "test" in names:
-            digits, classes = load_digit_images(train=False)
-            painted, factors = self._paint(digits, 1)
-            labels = torch.cat([classes.repeat(self.copies)[:, None].float(), factors], 1)
-            splits["test"] = MemorySplit(ImageBatch(painted, labels))
+            splits["test"] = MemorySplit(ImageBatch(*self._paint(train=False)))
         return splits
 
-    def _paint(self, digits: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        generator = batch_generator(number, 0, 0)
+    def _paint(self, train: bool) -> tuple[Tensor, Tensor]:
+        digits, classes = load_digit_images(train)
+        generator = batch_generator(0 if train else 1, 0, 0)
         count = len(digits) * self.copies
         factors = torch.rand(count, 8, generator=generator)
         factors[:, 0] = 2 * factors[:, 0] - 1
@@ -105,7 +102,8 @@ class PaintedDigitsDataModule(SplitDataModule):
         light = torch.rand(count, 1, generator=generator) < 0.5
         bright, dark = factors[:, 2:5] * 0.35 + 0.65, factors[:, 5:8] * 0.35
         factors[:, 2:5], factors[:, 5:8] = torch.where(light, bright, dark), torch.where(light, dark, bright)
-        return paint(digits.repeat(self.copies, 1, 1, 1), factors), factors
+        labels = torch.cat([classes.repeat(self.copies)[:, None].float(), factors], 1)
+        return paint(digits.repeat(self.copies, 1, 1, 1), factors), labels
 
     def to_float(self, batch: ImageBatch) -> ImageBatch:
         """Converts a loader's batch to the one that models take, where it lies."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from datamodules.base import seeded_split
 from datamodules.batches import PairBatch
 from datamodules.cache import Field
-from datamodules.decoding import read_image, read_numbers
+from datamodules.decoding import check_same_size, read_image, read_numbers
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
 from datamodules.folders import SPLITS, holds_pictures, pictures_by_stem, pictures_in
@@ -61,11 +61,7 @@ def read_pair(
     else:
         source = read_image(source_path)
         target = read_numbers(target_path, bits=8) if numbers else read_image(target_path)
-        if source.shape[1:] != target.shape[1:]:
-            raise DataError(
-                f"{target_path} has {target.shape[2]}x{target.shape[1]} pixels and {source_path} "
-                f"{source.shape[2]}x{source.shape[1]}; expected the same size."
-            )
+        check_same_size(target_path, target, source_path, source)
     if not class_count:
         return resize_image(source, size), resize_image(target, size)
     if palette:

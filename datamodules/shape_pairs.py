@@ -11,10 +11,8 @@ from datamodules.facades import LabelsName
 from datamodules.in_memory import MemorySplit
 from datamodules.made_facades import CLASSES, colours_of, draw_label_map, render
 from datamodules.paired_images import DirectionName
-from datamodules.seeding import batch_generator
+from datamodules.seeding import item_generators
 from datamodules.transforms import crop_and_flip
-
-SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
 
 
 class ShapePairsDataModule(SplitDataModule):
@@ -84,8 +82,7 @@ class ShapePairsDataModule(SplitDataModule):
         return {name: MemorySplit(self._draw(name)) for name in names}
 
     def _draw(self, split: str) -> PairBatch:
-        count = self.train_count if split == "train" else max(1, self.train_count // 5)
-        generators = [batch_generator(SPLIT_NUMBERS[split], number, 0) for number in range(count)]
+        generators = item_generators(split, self.train_count)
         maps = [draw_label_map(self.image_size, generator) for generator in generators]
         facades = torch.stack([render(labels, g) for labels, g in zip(maps, generators, strict=True)])
         if self.labels == "classes":

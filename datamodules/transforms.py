@@ -23,7 +23,6 @@ def crop_and_flip(
         (N, C, *size) each.
     """
     n, _, height, width = tensors[0].shape
-    device = tensors[0].device
     spare = torch.tensor([height - size[0], width - size[1]])
     if generator is None:
         corner, mirrored = (spare // 2).expand(n, 2), torch.zeros(n, dtype=torch.bool)
@@ -31,12 +30,17 @@ def crop_and_flip(
         # Always drawn, so that neither option changes what the other draws.
         draws = torch.rand(n, 3, generator=generator)
         corner, mirrored = (draws[:, :2] * (spare + 1)).long(), (draws[:, 2] < 0.5) & flip
-    rows = corner[:, :1] + torch.arange(size[0])
-    columns = torch.arange(size[1]).expand(n, -1)
-    columns = corner[:, 1:] + torch.where(mirrored[:, None], columns.flip(1), columns)
-    items = torch.arange(n, device=device)[:, None, None, None]
-    rows, columns = rows.to(device)[:, None, :, None], columns.to(device)[:, None, None, :]
-    return [t[items, torch.arange(t.shape[1], device=device)[:, None, None], rows, columns] for t in tensors]
+    chosen = mirrored.to(tensors[0].device)
+    if not spare.any():
+        return [mirror(tensor, chosen) for tensor in tensors] if flip else list(tensors)
+    places = corner.tolist()  # slices copy whole rows; an index for each pixel would be many times slower
+    cut = ([t[:, y : y + size[0], x : x + size[1]] for t, (y, x) in zip(ts, places, strict=True)] for ts in tensors)
+    return [mirror(torch.stack(windows), chosen) for windows in cut]
+
+
+def mirror(tensor: Tensor, chosen: Tensor) -> Tensor:
+    """(N, C, H, W) -> the same with the chosen items, (N,) bool, mirrored left to right."""
+    return torch.where(chosen.view(-1, 1, 1, 1), tensor.flip(-1), tensor)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -32,8 +32,7 @@ def check(argv: list[str]) -> None:
     """Runs `data check`."""
     parser = SmallParser("data check", "Looks at a whole data set and names every file that cannot be used.")
     _, datamodule = _parse(parser, argv)
-    # What is wrong with a whole set is said of each of its splits.
-    faults = list(dict.fromkeys(datamodule.faults())) if hasattr(datamodule, "faults") else _setup_faults(datamodule)
+    faults = list(datamodule.faults()) if hasattr(datamodule, "faults") else _setup_faults(datamodule)
     for fault in faults:
         print(fault)
     if faults:

@@ -28,7 +28,8 @@ def copy_matching_weights(model: LightningModule, path: str) -> None:
     Raises:
         GenmodelsError: where none has.
     """
-    saved, own = read_checkpoint(path)["state_dict"], model.state_dict()
+    checkpoint = read_checkpoint(path)
+    saved, own = checkpoint["state_dict"], model.state_dict()
     matching = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
     if not matching:
         raise GenmodelsError(f"--init_from {path}: none of its {len(saved)} weights match {type(model).__name__}'s.")
@@ -36,7 +37,7 @@ def copy_matching_weights(model: LightningModule, path: str) -> None:
         # A source without an average: it starts from the generator, as that of a new model does.
         generator = {n: v for n, v in matching.items() if n.startswith("generator.")}
         matching |= {n: v for m, v in generator.items() if (n := m.replace("generator", "generator_ema", 1)) in own}
-    _check_frozen_layers(model, matching, read_checkpoint(path).get("hyper_parameters", {}), path)
+    _check_frozen_layers(model, matching, checkpoint.get("hyper_parameters", {}), path)
     model.load_state_dict(matching, strict=False)
     say(f"Weights copied from {path}: {', '.join(matching)}")
     if left := [name for name in own if name not in matching]:
