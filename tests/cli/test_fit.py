@@ -195,7 +195,8 @@ def test_resume_continues_in_the_same_folder_and_the_options_of_the_line_win(in_
         (("--model.learning_rate", "1e30"), "training diverged: the loss train/"),
     ],
 )
-def test_a_fault_of_the_input_is_one_sentence_and_status_2(in_tmp, capsys, arguments, expected):
+def test_a_fault_of_the_input_is_one_sentence_and_status_2(monkeypatch, in_tmp, capsys, arguments, expected):
+    monkeypatch.delenv("GENMODELS_DATA", raising=False)  # where MNIST may lie
     assert expected in error_of(capsys, "fit", *arguments, *QUIET)
 
 
