@@ -69,9 +69,9 @@ def build(
     items: Sequence[tuple[str, ...]],
     fields: Sequence[Field],
     decode: Callable[[tuple[str, ...]], tuple[Tensor, ...]],
-    progress: bool = True,
 ) -> None:
-    """Decodes every item into files `0.bin`, `1.bin`, … of the folder, one for each field, unless that was done.
+    """Decodes every item into files `0.bin`, `1.bin`, … of the folder, one for each field, with a progress bar, unless
+    that was done.
 
     Processes that ask for the same at once take turns: one builds, the others wait and find it done. The folder gets
     its name at the end; what a killed build has left is removed by the next.
@@ -81,7 +81,6 @@ def build(
         items: the files of each item.
         fields: what `decode` returns.
         decode: called in threads; what it raises ends the build.
-        progress: show a progress bar.
 
     Raises:
         DataError: where the folder cannot be written, or has too little space.
@@ -99,7 +98,7 @@ def build(
                 raise _no_space(folder, needed, f"{free / GIB:.2f} GiB are free")
             partial.mkdir()
             try:
-                _write(partial, items, fields, decode, f"Decoding into {folder}" if progress else None)
+                _write(partial, items, fields, decode, f"Decoding into {folder}")
                 os.replace(partial, folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -128,13 +127,13 @@ def _write(
     items: Sequence[tuple[str, ...]],
     fields: Sequence[Field],
     decode: Callable[[tuple[str, ...]], tuple[Tensor, ...]],
-    title: str | None,
+    title: str,
 ) -> None:
     files = [open(folder / f"{number}.bin", "wb") for number in range(len(fields))]  # noqa: SIM115  # closed below
     try:
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
-            tqdm(total=len(items), desc=title, disable=title is None, unit=" items") as bar,
+            tqdm(total=len(items), desc=title, unit=" items") as bar,
         ):
             for start in range(0, len(items), CHUNK):
                 for decoded in pool.map(decode, items[start : start + CHUNK]):

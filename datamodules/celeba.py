@@ -1,14 +1,16 @@
 """CelebA: faces with forty attributes."""
 
-from functools import partial
+import os
+from functools import cached_property, partial
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from datamodules.base import draw_splits
+from datamodules.base import Split, draw_splits
 from datamodules.batches import ImageBatch
 from datamodules.cache import Field
 from datamodules.decoding import read_image
@@ -53,7 +55,7 @@ class CelebADataModule(FileDataModule):
         attributes: names of the attributes to give, in this order; None gives all forty.
         flip: mirror half of the training images, left to right.
         batch_size: images per batch and process.
-        num_workers: worker processes of the loaders; worth their while without a cache.
+        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
         val_fraction: share of the images held out for validation where the official partition is empty.
         test_fraction: likewise for test.
         seed: draws these splits, the order of the training batches and what changes in them.
@@ -143,12 +145,10 @@ class CelebADataModule(FileDataModule):
 
     def find(self, split: str) -> Source:
         """The images' files; see the base class."""
-        names, attributes = self._read_attributes()
-        partitions = self._read_partitions(names)
+        items, attributes, partitions = self._lists
         columns = torch.tensor([ATTRIBUTES.index(name) for name in self.attribute_names], dtype=torch.int64)
-        images = self.folder / "img_align_celeba"
         return Source(
-            items=[(str(images / name),) for name in names],
+            items=items,
             rows=self._rows(partitions, split),
             labels=attributes[:, columns],
             decode=partial(read_face, size=self.image_size, share=self.crop / WIDTH),
@@ -157,10 +157,18 @@ class CelebADataModule(FileDataModule):
             options=self.crop,
         )
 
+    @cached_property
+    def _lists(self) -> tuple[list[Item], Tensor, Tensor]:
+        """The files, their attributes and their partitions."""
+        names, attributes = self._read_attributes()
+        partitions = self._read_partitions(names)
+        images = self.folder / "img_align_celeba"
+        return [(str(images / name),) for name in names], attributes, partitions
+
     def _rows(self, partitions: Tensor, split: str) -> Tensor:
         official = {name: (partitions == number).nonzero().flatten() for name, number in PARTITIONS.items()}
         if split != "train" and not len(official[split]):
-            print(
+            rank_zero_info(
                 f"CelebADataModule: the official {split} partition has no images in {self.folder}; drawn ones of the "
                 "training partition take its place."
             )
@@ -173,6 +181,21 @@ class CelebADataModule(FileDataModule):
         if split == "train" or not len(official[split]):
             return official["train"][drawn[split]]
         return official[split]
+
+    def read_splits(self, names: tuple[str, ...]) -> dict[str, Split]:
+        """Finds the images and, with a cache, decodes them."""
+        images = self.folder / "img_align_celeba"
+        named = [Path(path).name for (path,) in self._lists[0]]
+        try:
+            there = set(os.listdir(images))
+        except OSError as error:
+            raise DataError(f"{images} cannot be read ({error.strerror}); expected {len(named)} images.") from error
+        if missing := [name for name in named if name not in there]:
+            raise DataError(
+                f"{images} lacks {len(missing)} of the {len(named)} images that list_attr_celeba.txt names, as "
+                f"{missing[0]}; expected all: where unpacking was interrupted, remove the folder, and it begins anew."
+            )
+        return super().read_splits(names)
 
     def _read_attributes(self) -> tuple[list[str], Tensor]:
         path = self.folder / "list_attr_celeba.txt"

@@ -29,7 +29,7 @@ def move_pairs(
     draws = torch.rand(n, 3, generator=generator)
     mirrored = (draws[:, 0] < 0.5) & flip
     if not rotation and zoom == 1:
-        return mirror(images, mirrored.to(images.device)), mirror(depths, mirrored.to(images.device))
+        return mirror(images, mirrored), mirror(depths, mirrored)
     side = torch.where(mirrored, -1.0, 1.0)
     angle = (2 * draws[:, 1] - 1) * math.radians(rotation)
     scale = 1 + draws[:, 2] * (zoom - 1)

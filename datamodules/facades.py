@@ -3,18 +3,16 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Literal, get_args
 
 from datamodules.decoding import read_image
 from datamodules.download import fetch_archive
 from datamodules.errors import DataError
 from datamodules.files import Source
 from datamodules.folders import default_data_dir, holds_pictures, pictures_in
-from datamodules.paired_images import DirectionName, PairedImagesDataModule
+from datamodules.paired_images import DirectionName, LabelsName, PairedImagesDataModule, check_direction
 
 URL = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/facades.tar.gz"
 COUNTS = {"train": 400, "val": 100, "test": 106}
-LabelsName = Literal["colours", "classes"]
 
 
 class FacadesDataModule(PairedImagesDataModule):
@@ -36,7 +34,7 @@ class FacadesDataModule(PairedImagesDataModule):
         load_size: height and width before the window is cut; None takes image_size * 286 / 256.
         flip: mirror half of the training pairs.
         batch_size: pairs per batch and process.
-        num_workers: worker processes of the loaders; worth their while without a cache.
+        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
         seed: of the order of the training batches and of what changes in them.
         download: fetch the archive where the folder is missing.
         cache: decode and resize every file once, before the first epoch, into a folder of `cache_dir`; False decodes
@@ -84,33 +82,28 @@ class FacadesDataModule(PairedImagesDataModule):
             cache_dir=cache_dir,
             memory_budget=memory_budget,
         )
-        if labels not in get_args(LabelsName):
-            raise DataError(f"FacadesDataModule: labels is {labels!r}; expected one of colours, classes.")
-        if labels == "classes" and direction == "BtoA":
-            raise DataError(
-                "FacadesDataModule: labels is 'classes' with direction 'BtoA', which makes them the source; "
-                "expected direction 'AtoB'."
-            )
+        check_direction("FacadesDataModule", direction, labels)
         self.labels = labels
         self.palette = self.PALETTE if labels == "classes" else ()
         self.download = download
 
+    @property
     def folder(self) -> Path:
         """Where `train`, `val` and `test` lie."""
         return self.data_dir / "facades"
 
     def prepare_data(self) -> None:
         """Downloads and verifies the set where its folder is missing and `download` allows it."""
-        if self.folder().exists() or not self.download:
+        if self.folder.exists() or not self.download:
             return
         # It gets its name when it is verified, so that half a set is never taken for a whole one.
-        partial = self.folder().with_name(f"{self.folder().name}.partial")
+        partial = self.folder.with_name(f"{self.folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         fetch_archive(URL, partial, "facades")
-        print(f"{self.folder()}: the archive has no published checksum; verifying that its files are whole.")
+        print(f"{self.folder}: the archive has no published checksum; verifying that its files are whole.")
         try:
             self._verify(partial)
-            os.replace(partial, self.folder())
+            os.replace(partial, self.folder)
         except DataError as error:
             raise DataError(f"{URL}: {str(error).replace(f'{partial}/', '')}") from error
         finally:
@@ -126,9 +119,9 @@ class FacadesDataModule(PairedImagesDataModule):
 
     def find(self, split: str) -> Source:
         """The pairs' files; see the base class."""
-        if not holds_pictures(self.folder() / split):
+        if not holds_pictures(self.folder / split):
             raise DataError(
-                f"{self.folder() / split} holds no pictures; expected {COUNTS[split]} pairs as published: give the "
+                f"{self.folder / split} holds no pictures; expected {COUNTS[split]} pairs as published: give the "
                 "folder above facades as data_dir, or set download to true."
             )
         return super().find(split)

@@ -14,6 +14,7 @@ from datamodules.cache import GIB, Field, MappedField, build, cache_key, default
 from datamodules.errors import DataError
 from datamodules.folders import SPLITS
 from datamodules.in_memory import MemorySplit
+from datamodules.loader import ResumableLoader
 
 Item = tuple[str, ...]
 PASSING = 2**26  # bytes of a cache that are mapped at a time while it is read whole
@@ -90,7 +91,7 @@ class FileDataModule(SplitDataModule):
 
     Args:
         batch_size: items per batch and process.
-        num_workers: worker processes of the loaders; worth their while without a cache.
+        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
         seed: of the order of the training batches and of what changes in them.
         cache: decode and resize every file once, before the first epoch, into a folder of `cache_dir`; False decodes
             in each batch.
@@ -150,12 +151,28 @@ class FileDataModule(SplitDataModule):
 
     def read_splits(self, names: tuple[str, ...]) -> dict[str, Split]:
         """Finds the splits' files and, with a cache, decodes them."""
-        return {name: self._read(self.find(name)) for name in names}
+        sources = {name: self.find(name) for name in names}
+        looked: list[tuple[Source, str]] = []  # files that splits share are looked at once
+        splits: dict[str, Split] = {}
+        for name, source in sources.items():
+            same = (key for other, key in looked if (other.items, other.fields) == (source.items, source.fields))
+            key = next(same, None) or self._key(source)
+            looked.append((source, key))
+            splits[name] = self._read(source, key)
+        return splits
 
-    def _read(self, source: Source) -> Split:
-        paths = [source.container] if source.container else [path for item in source.items for path in item]
+    def _loader(self, name: str, shuffle: bool = False) -> ResumableLoader:
+        loader = super()._loader(name, shuffle)
+        if isinstance(self.split(name), MemorySplit):
+            loader.num_workers = 0  # sending a batch from another process takes longer than making it here
+        return loader
+
+    def _key(self, source: Source) -> str:
         # Asked for without a cache too: a file that is missing is noticed now, not in some epoch.
-        key = cache_key(paths, (type(self).__name__, source.options, list(source.fields), len(source.items)))
+        paths = [source.container] if source.container else [path for item in source.items for path in item]
+        return cache_key(paths, (type(self).__name__, source.options, list(source.fields), len(source.items)))
+
+    def _read(self, source: Source, key: str) -> Split:
         if not self.cache or not len(source.rows):
             return DecodedSplit(source)
         folder = self.cache_dir / f"{type(self).__name__}-{key}"

@@ -36,7 +36,7 @@ class ImageFolderDataModule(FileDataModule):
         channels: 3 for colour, 1 for grey.
         flip: mirror half of the training pictures, left to right.
         batch_size: pictures per batch and process.
-        num_workers: worker processes of the loaders; worth their while without a cache.
+        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
         val_fraction: share of the pictures held out for validation where there is no `val`.
         test_fraction: likewise for test.
         seed: draws these splits, the order of the training batches and what changes in them.
@@ -94,10 +94,7 @@ class ImageFolderDataModule(FileDataModule):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, of the training split's folders; empty where there are none."""
         folder = self._split_folder("train")
-        if not folder.is_dir() or holds_pictures(folder):
-            return ()
-        names = (path.name for path in folder.iterdir() if path.is_dir() and holds_pictures(path))
-        return tuple(sorted(names, key=natural_order))
+        return () if holds_pictures(folder) else _class_folders(folder)
 
     @property
     def num_classes(self) -> int:
@@ -127,12 +124,19 @@ class ImageFolderDataModule(FileDataModule):
         )
 
     def _files(self, folder: Path) -> tuple[list[Item], list[int]]:
-        names = self.class_names
+        names, found = self.class_names, _class_folders(folder)
+        if found and holds_pictures(folder):
+            raise DataError(
+                f"{folder} holds both pictures and a folder of them, {found[0]}; expected pictures, or a folder for "
+                "each class."
+            )
         if not names:
             items: list[Item] = [(str(path),) for path in pictures_in(folder)]
             return items, [0] * len(items)
-        files = {name: pictures_in(folder / name) for name in names}
-        found = [path.name for path in folder.iterdir() if path.is_dir() and holds_pictures(path)]
+        if not found:
+            raise DataError(f"{folder} holds no folder of pictures; expected one for each class: {', '.join(names)}.")
+        # A held-out split may lack a class.
+        files = {name: pictures_in(folder / name) if name in found else [] for name in names}
         if more := [name for name in found if name not in names]:
             raise DataError(
                 f"{folder / more[0]} is a class that the training split has not; expected {', '.join(names)}."
@@ -152,3 +156,9 @@ class ImageFolderDataModule(FileDataModule):
         """Converts a training batch, and with `flip` mirrors half of it."""
         (images,) = crop_and_flip([batch.image], (self.image_size, self.image_size), self.flip, generator)
         return self.to_float(batch._replace(image=images))
+
+
+def _class_folders(folder: Path) -> tuple[str, ...]:
+    """The folders in it that hold pictures, in natural order; hidden ones are left out."""
+    found = (path for path in (folder.iterdir() if folder.is_dir() else ()) if not path.name.startswith("."))
+    return tuple(sorted((path.name for path in found if holds_pictures(path)), key=natural_order))

@@ -17,6 +17,7 @@ from datamodules.folders import SPLITS, holds_pictures, pictures_by_stem, pictur
 from datamodules.transforms import crop_and_flip, resize_image, resize_nearest
 
 DirectionName = Literal["AtoB", "BtoA"]
+LabelsName = Literal["colours", "classes"]
 LOAD_SIZE = 286 / 256  # pix2pix: resized to 286 pixels, of which 256 are cut out
 
 
@@ -71,6 +72,21 @@ def read_pair(
     return resize_image(source, size), resize_nearest(target, size)
 
 
+def check_direction(name: str, direction: str, labels: str = "colours") -> None:
+    """Raises DataError, which begins with `name`, for options that are none, or classes that would be the source."""
+    for option, value, choices in (
+        ("direction", direction, get_args(DirectionName)),
+        ("labels", labels, get_args(LabelsName)),
+    ):
+        if value not in choices:
+            raise DataError(f"{name}: {option} is {value!r}; expected one of {', '.join(choices)}.")
+    if labels == "classes" and direction == "BtoA":
+        raise DataError(
+            f"{name}: labels is 'classes' with direction 'BtoA', which makes them the source; expected direction "
+            "'AtoB'."
+        )
+
+
 class PairedImagesDataModule(FileDataModule):
     """Pairs of images of one's own. Batches are `PairBatch`.
 
@@ -91,7 +107,7 @@ class PairedImagesDataModule(FileDataModule):
         target_classes: 0: the target is a picture; else it is a map of as many classes, whose pixels are their
             numbers (8 bits, grey or palette, in two folders), and is never interpolated.
         batch_size: pairs per batch and process.
-        num_workers: worker processes of the loaders; worth their while without a cache.
+        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
         val_fraction: share of the training pairs held out for validation where there is no `val`.
         seed: draws the validation split, the order of the training batches and what changes in them.
         cache: decode and resize every file once, before the first epoch, into a folder of `cache_dir`; False decodes
@@ -132,8 +148,7 @@ class PairedImagesDataModule(FileDataModule):
             memory_budget=memory_budget,
         )
         name = type(self).__name__
-        if direction not in get_args(DirectionName):
-            raise DataError(f"{name}: direction is {direction!r}; expected one of AtoB, BtoA.")
+        check_direction(name, direction)
         load_size = round(image_size * LOAD_SIZE) if load_size is None else load_size
         self.check_least(("image_size", image_size, 1), ("load_size", load_size, image_size))
         self.check_fraction("val_fraction", val_fraction)
@@ -157,6 +172,7 @@ class PairedImagesDataModule(FileDataModule):
         """Channels of the target: 3, or the number of classes."""
         return self.target_classes or 3
 
+    @property
     def folder(self) -> Path:
         """Where `train`, `val` and `test` lie."""
         return self.data_dir
@@ -183,27 +199,30 @@ class PairedImagesDataModule(FileDataModule):
                 return items, torch.arange(len(items))
         elif split != "val":
             raise DataError(
-                f"{self.folder()} has no {split} split; expected pictures of pairs in {split}, or folders {split}/A "
+                f"{self.folder} has no {split} split; expected pictures of pairs in {split}, or folders {split}/A "
                 f"and {split}/B, or {split}A and {split}B."
             )
         items = self._pairs("train")
         train, val = seeded_split(len(items), round(len(items) * self.val_fraction), self.seed)
-        return items, train if split == "train" else val
+        if split == "train":
+            return items, train
+        # Only these: they are decoded at another size than the training pairs.
+        return [items[row] for row in val.tolist()], torch.arange(len(val))
 
     def _is_there(self, split: str) -> bool:
-        return self._sides(split) is not None or holds_pictures(self.folder() / split)
+        return self._sides(split) is not None or holds_pictures(self.folder / split)
 
     def _sides(self, split: str) -> tuple[Path, Path] | None:
         for a, b in ((f"{split}/A", f"{split}/B"), (f"{split}A", f"{split}B")):
-            if (self.folder() / a).is_dir() or (self.folder() / b).is_dir():
-                return self.folder() / a, self.folder() / b
+            if (self.folder / a).is_dir() or (self.folder / b).is_dir():
+                return self.folder / a, self.folder / b
         return None
 
     def _pairs(self, split: str) -> list[Item]:
         assert split in SPLITS
         sides = self._sides(split)
         if sides is None:
-            return [(str(path),) for path in pictures_in(self.folder() / split)]
+            return [(str(path),) for path in pictures_in(self.folder / split)]
         first, second = map(pictures_by_stem, sides)
         for own, other, side in ((first, second, sides[1]), (second, first, sides[0])):
             if alone := [path for stem, path in own.items() if stem not in other]:

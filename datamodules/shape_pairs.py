@@ -1,16 +1,12 @@
 """Drawn façades with their label maps: embedded pairs."""
 
-from typing import get_args
-
 import torch
 
 from datamodules.base import Split, SplitDataModule
 from datamodules.batches import PairBatch
-from datamodules.errors import DataError
-from datamodules.facades import LabelsName
 from datamodules.in_memory import MemorySplit
 from datamodules.made_facades import CLASSES, colours_of, draw_label_map, render
-from datamodules.paired_images import DirectionName
+from datamodules.paired_images import DirectionName, LabelsName, check_direction
 from datamodules.seeding import item_generators
 from datamodules.transforms import crop_and_flip
 
@@ -49,17 +45,7 @@ class ShapePairsDataModule(SplitDataModule):
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
         self.check_least(("image_size", image_size, 16), ("train_count", train_count, 1))
-        for option, value, choices in (
-            ("direction", direction, get_args(DirectionName)),
-            ("labels", labels, get_args(LabelsName)),
-        ):
-            if value not in choices:
-                raise DataError(f"ShapePairsDataModule: {option} is {value!r}; expected one of {', '.join(choices)}.")
-        if labels == "classes" and direction == "BtoA":
-            raise DataError(
-                "ShapePairsDataModule: labels is 'classes' with direction 'BtoA', which makes them the source; "
-                "expected direction 'AtoB'."
-            )
+        check_direction("ShapePairsDataModule", direction, labels)
         self.direction = direction
         self.labels = labels
         self.image_size = image_size

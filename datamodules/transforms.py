@@ -30,17 +30,21 @@ def crop_and_flip(
         # Always drawn, so that neither option changes what the other draws.
         draws = torch.rand(n, 3, generator=generator)
         corner, mirrored = (draws[:, :2] * (spare + 1)).long(), (draws[:, 2] < 0.5) & flip
-    chosen = mirrored.to(tensors[0].device)
-    if not spare.any():
-        return [mirror(tensor, chosen) for tensor in tensors] if flip else list(tensors)
-    places = corner.tolist()  # slices copy whole rows; an index for each pixel would be many times slower
-    cut = ([t[:, y : y + size[0], x : x + size[1]] for t, (y, x) in zip(ts, places, strict=True)] for ts in tensors)
-    return [mirror(torch.stack(windows), chosen) for windows in cut]
+    if spare.any():
+        places = corner.tolist()  # slices copy whole rows; an index for each pixel would be many times slower
+        tensors = [
+            torch.stack([t[:, y : y + size[0], x : x + size[1]] for t, (y, x) in zip(ts, places, strict=True)])
+            for ts in tensors
+        ]
+    return [mirror(tensor, mirrored) for tensor in tensors]
 
 
 def mirror(tensor: Tensor, chosen: Tensor) -> Tensor:
-    """(N, C, H, W) -> the same with the chosen items, (N,) bool, mirrored left to right."""
-    return torch.where(chosen.view(-1, 1, 1, 1), tensor.flip(-1), tensor)
+    """(N, C, H, W) -> the same with the chosen items, (N,) bool on the CPU, mirrored left to right."""
+    if not chosen.any():
+        return tensor
+    # Item by item: `where` over the whole batch takes five times as long.
+    return torch.stack([item.flip(-1) if new else item for item, new in zip(tensor, chosen.tolist(), strict=True)])
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

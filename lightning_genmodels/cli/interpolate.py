@@ -4,12 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from datamodules.decoding import read_image
 from lightning_genmodels.cli.data import add_data_arguments, data_of, float_batches
 from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
 from lightning_genmodels.errors import GenmodelsError
@@ -66,7 +65,7 @@ def ends(model: Any, options: argparse.Namespace) -> tuple[Tensor, Tensor]:
         latents = torch.randn(2 * options.count, model.latent_dim, generator=generator).to(model.device)
         return latents[: options.count], latents[options.count :]
     if options.images is not None:
-        images = torch.stack([read_image(path, model.image_shape) for path in options.images])
+        images = torch.stack([read_end(path, model.image_shape) for path in options.images])
         first, last = model.encode(images.to(model.device)).chunk(2)
         return first, last
     datamodule = data_of(options)
@@ -78,22 +77,16 @@ def ends(model: Any, options: argparse.Namespace) -> tuple[Tensor, Tensor]:
     return first, last
 
 
-def read_image(path: str, image_shape: tuple[int, int, int]) -> Tensor:
+def read_end(path: str, image_shape: tuple[int, int, int]) -> Tensor:
     """A picture file as (C, H, W) float in [0, 1], resized to the model's images.
 
     Raises:
-        GenmodelsError: for a file that is no picture, or a model of neither grey nor colour images.
+        GenmodelsError: for a model of neither grey nor colour images.
+        DataError: for a file that is no picture.
     """
     channels, height, width = image_shape
     if channels not in (1, 3):
         raise GenmodelsError(f"--images: the model's images have {channels} channels; expected 1 or 3.")
-    try:
-        with Image.open(path) as opened:
-            picture: Image.Image = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
-                picture = Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
-            pixels = transforms.pil_to_tensor(picture.convert("L" if channels == 1 else "RGB"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise GenmodelsError(f"--images {path} cannot be read as a picture ({error}).") from error
+    pixels = read_image(Path(path), channels)
     image: Tensor = transforms.resize(pixels, [height, width], antialias=True).float().div(255)
     return image

@@ -270,15 +270,15 @@ def error_of(capsys, *arguments):
         (("--output", "a.png", "--images", "a.png"), "interpolate: argument --images: expected 2 arguments."),
         (
             ("--output", "a.png", "--images", "text.png", "text.png"),
-            "--images text.png cannot be read as a picture (cannot identify image file 'text.png').",
+            "text.png is damaged or no picture (of no known format).",
         ),
         (
             ("--output", "a.png", "--images", "none.png", "text.png"),
-            "--images none.png cannot be read as a picture ([Errno 2] No such file or directory: 'none.png').",
+            "none.png cannot be read (No such file or directory); expected a picture.",
         ),
         (
             ("--output", "a.png", "--images", "half.png", "half.png"),
-            "--images half.png cannot be read as a picture (image",
+            "half.png is damaged or no picture (image",
         ),
         (("--output", "a.png", "--device", "gpu9"), "--device gpu9 cannot be used ("),
         (
@@ -312,7 +312,7 @@ def error_of(capsys, *arguments):
         (("--output", "a.png", "--seed", 2**70), "--seed is 1180591620717411303424; expected 0 to 2^63 - 1."),
         (
             ("--output", "a.png", "--images", "huge.png", "huge.png"),
-            "--images huge.png cannot be read as a picture",
+            "huge.png is damaged or no picture (Image size (20000 pixels) exceeds limit",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def in_a_process(target):
 
 
 def test_what_is_read_back_is_what_was_decoded():
-    build(FOLDER, ITEMS, FIELDS, decode, progress=False)
+    build(FOLDER, ITEMS, FIELDS, decode)
     index = torch.tensor([599, 0, 255, 256, 0])
     for number, field in enumerate(fields()):
         read = field[index]
@@ -73,27 +73,27 @@ def test_views_with_strides_are_written_as_what_they_show():
     def transposed(item):
         return decode(item)[0].permute(2, 1, 0).contiguous().permute(2, 1, 0), decode(item)[1]
 
-    build(FOLDER, ITEMS, FIELDS, transposed, progress=False)
+    build(FOLDER, ITEMS, FIELDS, transposed)
     assert is_whole()
 
 
 def test_what_was_read_may_be_written_to():
-    build(FOLDER, ITEMS, FIELDS, decode, progress=False)
+    build(FOLDER, ITEMS, FIELDS, decode)
     for field in fields():
         field[torch.arange(4)].zero_()
     assert is_whole()
 
 
 def test_second_build_decodes_nothing():
-    build(FOLDER, ITEMS, FIELDS, decode_and_note, progress=False)
-    build(FOLDER, ITEMS, FIELDS, decode_and_note, progress=False)
+    build(FOLDER, ITEMS, FIELDS, decode_and_note)
+    build(FOLDER, ITEMS, FIELDS, decode_and_note)
     assert noted() == [item[0] for item in ITEMS]
 
 
-def test_progress_is_shown_where_it_is_asked_for(capfd):
+def test_progress_is_shown_by_the_build_alone(capfd):
     build(FOLDER, ITEMS, FIELDS, decode)
     assert re.search(rf"Decoding into {FOLDER}: 100%.* 600/600 ", capfd.readouterr().err)
-    build(Path("caches", "other"), ITEMS, FIELDS, decode, progress=False)
+    build(FOLDER, ITEMS, FIELDS, decode)
     assert capfd.readouterr().err == ""
 
 
@@ -138,7 +138,7 @@ def test_processes_that_build_at_once_decode_every_item_once():
 
     def build_with_others():
         together.wait()
-        build(FOLDER, ITEMS, FIELDS, decode_and_note, progress=False)
+        build(FOLDER, ITEMS, FIELDS, decode_and_note)
         assert is_whole()
 
     processes = [in_a_process(build_with_others) for _ in range(3)]
@@ -157,11 +157,11 @@ def test_killed_build_leaves_nothing_half_used(last):
             os.kill(os.getpid(), signal.SIGKILL)
         return decode(item)
 
-    process = in_a_process(lambda: build(FOLDER, ITEMS, FIELDS, decode_until_killed, progress=False))
+    process = in_a_process(lambda: build(FOLDER, ITEMS, FIELDS, decode_until_killed))
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert left_behind() == ["set.partial"]
-    build(FOLDER, ITEMS, FIELDS, decode_and_note, progress=False)
+    build(FOLDER, ITEMS, FIELDS, decode_and_note)
     assert len(noted()) == len(ITEMS)
     assert is_whole()
     assert left_behind() == ["set"]
@@ -174,13 +174,13 @@ def test_build_stopped_by_the_user_leaves_nothing():
         return decode(item)
 
     with pytest.raises(KeyboardInterrupt):
-        build(FOLDER, ITEMS, FIELDS, interrupted, progress=False)
+        build(FOLDER, ITEMS, FIELDS, interrupted)
     assert left_behind() == []
 
 
 def sentence_of_a_failed_build():
     with pytest.raises(DataError) as error:
-        build(FOLDER, ITEMS, FIELDS, decode, progress=False)
+        build(FOLDER, ITEMS, FIELDS, decode)
     return str(error.value)
 
 
@@ -188,7 +188,7 @@ def test_disk_with_too_little_space_is_told_before_anything_is_decoded(monkeypat
     needed = 600 * (60 + 8)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1))
     with pytest.raises(DataError) as error:
-        build(FOLDER, ITEMS, FIELDS, decode_and_note, progress=False)
+        build(FOLDER, ITEMS, FIELDS, decode_and_note)
     assert str(error.value) == (
         "the cache caches/set cannot be written (0.00 GiB are free); expected 0.00 GiB there: give another place as "
         "cache_dir, or set cache to false."
@@ -196,7 +196,7 @@ def test_disk_with_too_little_space_is_told_before_anything_is_decoded(monkeypat
     assert not Path("decoded").exists()
     assert left_behind() == []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed))
-    build(FOLDER, ITEMS, FIELDS, decode, progress=False)
+    build(FOLDER, ITEMS, FIELDS, decode)
     assert is_whole()
 
 
@@ -234,10 +234,10 @@ def test_bad_file_names_itself_and_leaves_nothing_behind():
         return decode(item)
 
     with pytest.raises(DataError) as error:
-        build(FOLDER, ITEMS, FIELDS, decode_all_but_one, progress=False)
+        build(FOLDER, ITEMS, FIELDS, decode_all_but_one)
     assert str(error.value) == "400.jpg is damaged or no picture (truncated)."
     assert left_behind() == []
-    build(FOLDER, ITEMS, FIELDS, decode, progress=False)
+    build(FOLDER, ITEMS, FIELDS, decode)
     assert is_whole()
 
 
@@ -302,13 +302,13 @@ def test_a_cache_that_lost_a_part_is_built_anew(tmp_path, fault):
         return (torch.full((3,), int(item[0]), dtype=torch.uint8),)
 
     folder = tmp_path / "sets" / "one"
-    build(folder, items, fields, decode, progress=False)
-    build(folder, items, fields, decode, progress=False)
+    build(folder, items, fields, decode)
+    build(folder, items, fields, decode)
     assert len(calls) == 2
     if fault == "deleted":
         (folder / "0.bin").unlink()
     else:
         (folder / "0.bin").write_bytes(b"\0")
-    build(folder, items, fields, decode, progress=False)
+    build(folder, items, fields, decode)
     assert len(calls) == 4
     assert (folder / "0.bin").read_bytes() == bytes([0, 0, 0, 1, 1, 1])

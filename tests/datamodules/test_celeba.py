@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,19 +57,26 @@ def fails(sentence, root, split="train", **options):
     assert str(caught.value) == sentence
 
 
-def test_partitions_are_the_official_ones_and_nothing_is_said(tmp_path, capsys):
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr("datamodules.celeba.rank_zero_info", lines.append)
+    return lines
+
+
+def test_partitions_are_the_official_ones_and_nothing_is_said(tmp_path, said):
     write_celeba(tmp_path, [0, 2, 1, 0, 0, 2, 1, 0])
     for seed in (0, 1):
         assert members(ready(tmp_path, seed=seed)) == [[0, 3, 4, 7], [2, 6], [1, 5]]
-    assert capsys.readouterr().out == ""
+    assert said == []
 
 
-def test_empty_partitions_are_drawn_by_seed_and_a_line_says_so(tmp_path, capsys):
+def test_empty_partitions_are_drawn_by_seed_and_a_line_says_so(tmp_path, said):
     folder = write_celeba(tmp_path, [0] * 20)
     train, val, test = members(ready(tmp_path, val_fraction=0.2, test_fraction=0.3))
     assert [len(train), len(val), len(test)] == [10, 4, 6]
     assert sorted(train + val + test) == list(range(20))
-    assert capsys.readouterr().out.splitlines() == [
+    assert said == [
         f"CelebADataModule: the official {name} partition has no images in {folder}; drawn ones of the training "
         "partition take its place."
         for name in ("val", "test")
@@ -80,13 +88,13 @@ def test_empty_partitions_are_drawn_by_seed_and_a_line_says_so(tmp_path, capsys)
     assert other[2] != test
 
 
-def test_only_the_empty_partition_is_drawn(tmp_path, capsys):
+def test_only_the_empty_partition_is_drawn(tmp_path, said):
     write_celeba(tmp_path, [0, 0, 0, 0, 0, 0, 0, 0, 2, 2])
     train, val, test = members(ready(tmp_path, val_fraction=0.25))
     assert test == [8, 9]
     assert len(val) == 2
     assert sorted(train + val) == list(range(8))
-    assert capsys.readouterr().out.count("\n") == 1
+    assert len(said) == 1
 
 
 def test_labels_are_float_0_or_1_and_belong_to_their_images(tmp_path):
@@ -226,11 +234,23 @@ def test_missing_list_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("cache", [True, False])
 def test_missing_image_is_named_before_training(tmp_path, cache):
-    path = write_celeba(tmp_path, [0] * 4) / "img_align_celeba/000003.jpg"
-    path.unlink()
+    images = write_celeba(tmp_path, [0] * 4) / "img_align_celeba"
+    for name in ("000003.jpg", "000004.jpg"):
+        (images / name).unlink()
     with pytest.raises(DataError) as caught:
         module(tmp_path, cache=cache).setup("fit")
-    assert str(caught.value).startswith(f"{path} cannot be read (No such file or directory)")
+    assert str(caught.value) == (
+        f"{images} lacks 2 of the 4 images that list_attr_celeba.txt names, as 000003.jpg; expected all: where "
+        "unpacking was interrupted, remove the folder, and it begins anew."
+    )
+
+
+def test_missing_folder_of_images_is_named(tmp_path):
+    images = write_celeba(tmp_path, [0] * 4) / "img_align_celeba"
+    shutil.rmtree(images)
+    with pytest.raises(DataError) as caught:
+        module(tmp_path).setup("fit")
+    assert str(caught.value) == f"{images} cannot be read (No such file or directory); expected 4 images."
 
 
 def test_identities_boxes_and_landmarks_are_not_needed_nor_fetched(tmp_path):
@@ -276,7 +296,7 @@ def test_option_out_of_its_range_is_named(options, sentence):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="GENMODELS_DATA names no folder with the real CelebA")
-def test_real_celeba_is_read(capsys):
+def test_real_celeba_is_read():
     datamodule = CelebADataModule(cache=False, download=False, batch_size=8, attributes=("Male", "Smiling"))
     datamodule.setup()
     parts = [len(datamodule.split(name)) for name in ("train", "val", "test")]

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from datamodules import DataError, ImageFolderDataModule, files
+from datamodules.cache import cache_key
 from datamodules.files import DecodedSplit, MappedSplit
 from datamodules.folders import holds_pictures, natural_order, pictures_in
 from datamodules.in_memory import MemorySplit
@@ -65,6 +66,27 @@ def test_batches_are_the_same_however_they_are_kept_and_fetched(options, split, 
     assert same(found, expected)
     assert [len(batch.image) for batch in found] == [4] * 6 + [3, 3]
     assert all(batch.image.dtype == torch.uint8 for batch in found)
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize(("options", "workers"), [({}, 0), ({"memory_budget": SMALL}, 2), ({"cache": False}, 2)])
+def test_workers_are_for_what_is_not_in_memory(options, workers):
+    datamodule = read(num_workers=2, **options)
+    loaders = (datamodule.train_dataloader(), datamodule.test_dataloader())
+    assert [loader.num_workers for loader in loaders] == [workers, workers if "cache" in options else 0]
+
+
+@pytest.mark.usefixtures("root")
+def test_files_that_splits_share_are_looked_at_once(monkeypatch):
+    looked = []
+
+    def key(paths, options):
+        looked.extend(paths)
+        return cache_key(paths, options)
+
+    monkeypatch.setattr(files, "cache_key", key)
+    read()
+    assert len(looked) == len(set(looked)) == 30
 
 
 @pytest.mark.usefixtures("root")

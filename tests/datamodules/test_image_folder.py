@@ -142,6 +142,31 @@ def test_class_that_the_training_split_has_not_is_named(tmp_path):
     fails(f"{tmp_path}/val/dog is a class that the training split has not; expected cat.", tmp_path, "val")
 
 
+def test_held_out_split_may_lack_a_class(tmp_path):
+    write(tmp_path / "train" / "cat", 3)
+    write(tmp_path / "train" / "dog", 3)
+    write(tmp_path / "val" / "dog", 2)
+    datamodule = module(tmp_path)
+    assert datamodule.class_names == ("cat", "dog")
+    source = datamodule.find("val")
+    assert source.labels.tolist() == [1]
+
+
+def test_held_out_split_without_any_class_is_named(tmp_path):
+    write(tmp_path / "train" / "cat", 3)
+    write(tmp_path / "val", 2)
+    fails(f"{tmp_path}/val holds no folder of pictures; expected one for each class: cat.", tmp_path, "val")
+
+
+def test_pictures_beside_folders_of_them_are_not_overlooked(tmp_path):
+    write(tmp_path, 3)
+    write(tmp_path / "cat", 3)
+    fails(
+        f"{tmp_path} holds both pictures and a folder of them, cat; expected pictures, or a folder for each class.",
+        tmp_path,
+    )
+
+
 def test_damaged_picture_is_named_before_training(tmp_path):
     write(tmp_path, *range(10))
     (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:40])

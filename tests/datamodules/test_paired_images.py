@@ -175,6 +175,7 @@ def test_validation_pairs_are_drawn_by_seed_where_there_is_no_val(tmp_path):
         )
         assert (len(train), len(val)) == (7, 3)
         assert train | val == set(range(10))
+        assert len(datamodule.find("val").items) == 3  # no other pair is decoded at its size
         held_out[seed] = val
     assert held_out[0] != held_out[1]
 
