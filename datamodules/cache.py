@@ -167,7 +167,7 @@ class MappedField:
         self._touched = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_map": None, "_touched": 0}  # a worker opens its own
+        return {**self.__dict__, "_map": None, "_touched": 0}  # another process opens its own
 
     def __getitem__(self, index: Tensor) -> Tensor:
         if self._map is None:

@@ -55,7 +55,7 @@ class CelebADataModule(FileDataModule):
         attributes: names of the attributes to give, in this order; None gives all forty.
         flip: mirror half of the training images, left to right.
         batch_size: images per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         val_fraction: share of the images held out for validation where the official partition is empty.
         test_fraction: likewise for test.
         seed: draws these splits, the order of the training batches and what changes in them.

@@ -104,7 +104,7 @@ class DepthPairsDataModule(FileDataModule):
         zoom: enlarge training pairs by up to this factor, 1 or more; depth is divided by it.
         jitter: change brightness, contrast and each colour of training images by up to this share, in [0, 1).
         batch_size: pairs per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         val_fraction: share of the training pairs held out for validation where the set has no such split.
         test_fraction: likewise for test.
         seed: draws these splits, the order of the training batches and what changes in them.

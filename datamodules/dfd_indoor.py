@@ -20,7 +20,7 @@ class DFDIndoorDataModule(DepthPairsDataModule):
         zoom: enlarge training pairs by up to this factor, 1 or more; depth is divided by it.
         jitter: change brightness, contrast and each colour of training images by up to this share, in [0, 1).
         batch_size: pairs per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         val_fraction: share of the training pairs held out for validation.
         seed: draws the validation split, the order of the training batches and what changes in them.
         cache: decode and resize every file once, before the first epoch, into a folder of `cache_dir`; False decodes

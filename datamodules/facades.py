@@ -34,7 +34,7 @@ class FacadesDataModule(PairedImagesDataModule):
         load_size: height and width before the window is cut; None takes image_size * 286 / 256.
         flip: mirror half of the training pairs.
         batch_size: pairs per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         seed: of the order of the training batches and of what changes in them.
         download: fetch the archive where the folder is missing.
         cache: decode and resize every file once, before the first epoch, into a folder of `cache_dir`; False decodes

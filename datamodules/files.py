@@ -73,7 +73,7 @@ class MappedSplit:
             MappedField(folder / f"{number}.bin", field, budget * (field.nbytes / total))
             for number, field in enumerate(source.fields)
         ]
-        self.source = source._replace(items=())  # no longer needed; workers would be sent them
+        self.source = source._replace(items=())  # no longer needed
 
     def __len__(self) -> int:
         return len(self.source.rows)
@@ -91,7 +91,7 @@ class FileDataModule(SplitDataModule):
 
     Args:
         batch_size: items per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         seed: of the order of the training batches and of what changes in them.
         cache: decode and resize every file once, before the first epoch, into a folder of `cache_dir`; False decodes
             in each batch.
@@ -163,8 +163,8 @@ class FileDataModule(SplitDataModule):
 
     def _loader(self, name: str, shuffle: bool = False) -> ResumableLoader:
         loader = super()._loader(name, shuffle)
-        if isinstance(self.split(name), MemorySplit):
-            loader.num_workers = 0  # sending a batch from another process takes longer than making it here
+        if not isinstance(self.split(name), DecodedSplit):
+            loader.num_workers = 0  # sending a batch from another process takes longer than reading it here
         return loader
 
     def _key(self, source: Source) -> str:

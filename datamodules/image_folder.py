@@ -36,7 +36,7 @@ class ImageFolderDataModule(FileDataModule):
         channels: 3 for colour, 1 for grey.
         flip: mirror half of the training pictures, left to right.
         batch_size: pictures per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         val_fraction: share of the pictures held out for validation where there is no `val`.
         test_fraction: likewise for test.
         seed: draws these splits, the order of the training batches and what changes in them.

@@ -72,7 +72,7 @@ class NYUDepthDataModule(DepthPairsDataModule):
         zoom: enlarge training pairs by up to this factor, 1 or more; depth is divided by it.
         jitter: change brightness, contrast and each colour of training images by up to this share, in [0, 1).
         batch_size: pairs per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         val_fraction: share of the training pairs held out for validation.
         seed: draws the validation split, the order of the training batches and what changes in them.
         download: fetch the labelled file and its splits (3 GB) where the folder is missing.
@@ -146,8 +146,11 @@ class NYUDepthDataModule(DepthPairsDataModule):
                     f"network, or the file as {path}."
                 ) from error
             print(f"{path}: there is no published checksum; verifying that it can be read.")
-            self._verify(name, partial_path)
-            os.replace(partial_path, path)
+            try:
+                self._verify(name, partial_path)
+                os.replace(partial_path, path)
+            finally:
+                partial_path.unlink(missing_ok=True)
 
     def _verify(self, name: str, path: Path) -> None:
         if name == SPLITS_FILE:

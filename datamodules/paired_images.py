@@ -107,7 +107,7 @@ class PairedImagesDataModule(FileDataModule):
         target_classes: 0: the target is a picture; else it is a map of as many classes, whose pixels are their
             numbers (8 bits, grey or palette, in two folders), and is never interpolated.
         batch_size: pairs per batch and process.
-        num_workers: worker processes of the loaders; a split in memory needs none and starts none.
+        num_workers: processes that decode, where there is no cache; a cached split needs none and starts none.
         val_fraction: share of the training pairs held out for validation where there is no `val`.
         seed: draws the validation split, the order of the training batches and what changes in them.
         cache: decode and resize every file once, before the first epoch, into a folder of `cache_dir`; False decodes
