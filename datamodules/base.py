@@ -104,6 +104,11 @@ class SplitDataModule(LightningDataModule):
         except DataError as error:
             yield str(error)
 
+    def lengths(self) -> dict[str, int]:
+        """The number of items in each split."""
+        self.setup()
+        return {name: len(split) for name, split in self._splits.items()}
+
     def split(self, split: str) -> Split:
         """A split that was read.
 

@@ -84,7 +84,7 @@ class DepthPairsDataModule(FileDataModule):
     `val.txt` and `test.txt` in `data_dir`, where there are such, name the pairs of each split: the first word of a
     line, without suffix. What of the splits is missing is drawn from the training pairs.
 
-    Sparse depth, as KITTI's (16 bits, 256 a metre, 0 where there is none: `scale` 1/256), is resized to the nearest
+    Sparse depth, as KITTI's (16 bits, 256 a metre, 0 where there is none: `scale` .00390625), is resized to the nearest
     pixel, never interpolated.
 
     Args:
@@ -232,9 +232,10 @@ class DepthPairsDataModule(FileDataModule):
                 raise DataError(f"{depths} holds {len(maps)} depth maps; expected {len(found)}, one for each image.")
             return [(str(image), str(depth)) for image, depth in zip(found, maps, strict=True)]
         by_stem, depth_of = pictures_by_stem(images), pictures_by_stem(depths)
-        if alone := [path for stem, path in by_stem.items() if stem not in depth_of]:
-            raise DataError(f"{alone[0]} has no partner; expected {depths / alone[0].stem} with any picture's suffix.")
-        return [(str(image), str(depth_of[stem])) for stem, image in by_stem.items()]
+        for stem, path in by_stem.items():
+            if stem not in depth_of:
+                self.report(f"{path} has no partner; expected {depths / stem} with any picture's suffix.")
+        return [(str(image), str(depth_of[stem])) for stem, image in by_stem.items() if stem in depth_of]
 
     def _read_lists(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """The rows of each split that a list names; all of them as "train" where there is no list."""

@@ -9,6 +9,8 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import URLError
@@ -22,7 +24,20 @@ BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFE
           OverflowError, RuntimeError, struct.error)  # fmt: skip
 
 
-def fetch_archive(url: str, folder: Path, inside: str) -> None:
+@contextmanager
+def leaving_no_empty_folders(folder: Path) -> Iterator[None]:
+    """Where what is done meanwhile fails, removes the folder and those that lead to it, if it made them."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # not there, or not empty
+                path.rmdir()
+        raise
+
+
+def fetch_archive(url: str, folder: Path, inside: str, place: Path | None = None) -> None:
     """Downloads a .tar.gz or .zip and puts the folder that it holds in its place.
 
     All of it happens beside that place; nothing of an interrupted download or of a broken archive is left there.
@@ -31,10 +46,16 @@ def fetch_archive(url: str, folder: Path, inside: str) -> None:
         url: where it is.
         folder: where the archive's folder `inside` shall be; it must not exist.
         inside: the folder in the archive.
+        place: where the set shall be in the end, which errors name; None is `folder`.
 
     Raises:
         DataError: where the download fails, or the archive is broken, points outside or lacks the folder.
     """
+    with leaving_no_empty_folders(folder.parent):
+        _fetch(url, folder, inside, place or folder)
+
+
+def _fetch(url: str, folder: Path, inside: str, place: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch_folder = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-")
@@ -49,7 +70,7 @@ def fetch_archive(url: str, folder: Path, inside: str) -> None:
         except (URLError, HTTPException, OSError) as error:
             raise DataError(
                 f"{url} could not be downloaded ({' '.join(str(error).split())}); expected a working network, or the "
-                f"set in {folder}."
+                f"set in {place}."
             ) from error
         unpack(archive, Path(scratch, "unpacked"), url)
         found = Path(scratch, "unpacked", inside)

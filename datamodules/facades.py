@@ -8,7 +8,7 @@ from datamodules.decoding import read_image
 from datamodules.download import fetch_archive
 from datamodules.errors import DataError
 from datamodules.files import Source
-from datamodules.folders import default_data_dir, holds_pictures, pictures_in
+from datamodules.folders import SPLITS, default_data_dir, holds_pictures, pictures_in
 from datamodules.paired_images import DirectionName, LabelsName, PairedImagesDataModule, check_direction
 
 URL = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/facades.tar.gz"
@@ -99,7 +99,7 @@ class FacadesDataModule(PairedImagesDataModule):
         # It gets its name when it is verified, so that half a set is never taken for a whole one.
         partial = self.folder.with_name(f"{self.folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        fetch_archive(URL, partial, "facades")
+        fetch_archive(URL, partial, "facades", place=self.folder)
         print(f"{self.folder}: the archive has no published checksum; verifying that its files are whole.")
         try:
             self._verify(partial)
@@ -116,6 +116,10 @@ class FacadesDataModule(PairedImagesDataModule):
                 raise DataError(f"{folder / split} holds {len(found)} pictures; expected {count}.")
             for path in found:
                 read_image(path)
+
+    def split_names(self) -> tuple[str, ...]:
+        """All three."""
+        return SPLITS
 
     def find(self, split: str) -> Source:
         """The pairs' files; see the base class."""

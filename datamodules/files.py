@@ -120,6 +120,7 @@ class FileDataModule(SplitDataModule):
         self.cache = cache
         self.cache_dir = Path(default_cache_dir() if cache_dir is None else cache_dir).expanduser()
         self.memory_budget = memory_budget
+        self._noted: list[str] | None = None
 
     @abstractmethod
     def find(self, split: str) -> Source:
@@ -129,25 +130,41 @@ class FileDataModule(SplitDataModule):
             DataError: where the files are not there.
         """
 
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that there are."""
+        return SPLITS
+
+    def report(self, fault: str) -> None:
+        """Raises DataError of what is wrong with a file; while the whole set is looked at, takes note of it instead."""
+        if self._noted is None:
+            raise DataError(fault)
+        self._noted.append(fault)
+
     def faults(self) -> Iterator[str]:
         """Decodes every file, with a progress bar, and says, one sentence each, what is wrong with them."""
         seen: set[Item] = set()
-        said: set[str] = set()
-        for split in SPLITS:
+        said: set[str] = set()  # one fault may be every split's
+        for split in self.split_names():
+            items: list[Item] = []
+            self._noted = []
             try:
                 source = self.find(split)
+                items = [item for item in source.items if item not in seen]
             except DataError as error:
-                if str(error) not in said:  # one fault may be every split's
-                    yield str(error)
-                said.add(str(error))
-                continue
-            items = [item for item in source.items if item not in seen]
+                self.report(str(error))
+            noted, self._noted = self._noted, None
+            yield from (fault for fault in dict.fromkeys(noted) if fault not in said)
+            said.update(noted)
             seen.update(items)
             for item in tqdm(items, desc=f"Checking {split}", disable=not items, unit=" items"):
                 try:
                     source.decode(item)
                 except DataError as error:
                     yield str(error)
+
+    def lengths(self) -> dict[str, int]:
+        """The number of items in each split that there is; no file is decoded for it."""
+        return {split: len(self.find(split).rows) for split in self.split_names()}
 
     def read_splits(self, names: tuple[str, ...]) -> dict[str, Split]:
         """Finds the splits' files and, with a cache, decodes them."""

@@ -11,7 +11,7 @@ from datamodules.cache import Field
 from datamodules.decoding import read_image
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.folders import holds_pictures, natural_order, pictures_in
+from datamodules.folders import SPLITS, holds_pictures, natural_order, pictures_in
 from datamodules.transforms import crop_and_flip, resize_image, square_crop
 
 
@@ -106,6 +106,7 @@ class ImageFolderDataModule(FileDataModule):
 
     def find(self, split: str) -> Source:
         """The pictures' files; see the base class."""
+        self._check_splits()
         drawn = split == "train" or not self._has(split)
         items, labels = self._files(self._split_folder("train" if drawn else split))
         val_fraction = 0.0 if self._has("val") else self.val_fraction
@@ -123,6 +124,15 @@ class ImageFolderDataModule(FileDataModule):
             options=None,
         )
 
+    def _check_splits(self) -> None:
+        if not (self.data_dir / "train").is_dir():
+            return
+        for path in sorted(self.data_dir.iterdir()):
+            if path.name not in SPLITS and (holds_pictures(path) or _class_folders(path)):
+                self.report(
+                    f"{path} holds pictures beside {self.data_dir / 'train'}; expected {', '.join(SPLITS)} alone."
+                )
+
     def _files(self, folder: Path) -> tuple[list[Item], list[int]]:
         names, found = self.class_names, _class_folders(folder)
         if found and holds_pictures(folder):
@@ -135,6 +145,9 @@ class ImageFolderDataModule(FileDataModule):
             return items, [0] * len(items)
         if not found:
             raise DataError(f"{folder} holds no folder of pictures; expected one for each class: {', '.join(names)}.")
+        for name in found:
+            for deeper in _class_folders(folder / name):
+                self.report(f"{folder / name / deeper} holds pictures; expected them in {folder / name} itself.")
         # A held-out split may lack a class.
         files = {name: pictures_in(folder / name) if name in found else [] for name in names}
         if more := [name for name in found if name not in names]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.errors import DataError
+
 
 class EpochSampler:
     """Yields one index tensor a batch; the order is a function of (seed, epoch) alone.
@@ -69,7 +71,10 @@ class _Batches(Dataset[Any]):
         return len(self.indices)
 
     def __getitem__(self, number: int) -> Any:
-        return self.fetch(self.indices[number])
+        try:
+            return self.fetch(self.indices[number])
+        except DataError as error:  # a DataLoader would make a page of a sentence
+            return error
 
 
 class ResumableLoader:
@@ -105,6 +110,8 @@ class ResumableLoader:
         indices = list(self.sampler)[start:]
         self._position = {"epoch": epoch, "delivered": start}
         for batch in self._fetch_all(indices):
+            if isinstance(batch, DataError):
+                raise batch
             self._position["delivered"] += 1
             yield batch
         # A plain loop over the loader sees a new order each time, as a Trainer does by set_epoch().

@@ -11,6 +11,7 @@ from torchvision.datasets import MNIST, FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.datasets.utils import check_md5, extract_archive
 
+from datamodules.download import leaving_no_empty_folders
 from datamodules.errors import DataError
 from datamodules.folders import default_data_dir
 from datamodules.in_memory import BinarizeName, InMemoryDataModule
@@ -95,7 +96,8 @@ class MNISTDataModule(InMemoryDataModule):
                     # torchvision takes what was unpacked from a damaged archive for whole.
                     archive.unlink()
                     archive.with_suffix("").unlink(missing_ok=True)
-            self.dataset_class(str(self.data_dir), download=True)
+            with leaving_no_empty_folders(self.raw_folder):
+                self.dataset_class(str(self.data_dir), download=True)
         except (URLError, HTTPException, RuntimeError, OSError) as error:
             raise DataError(
                 f"{self.dataset_class.__name__}: the download into {self.raw_folder} failed "
@@ -125,7 +127,8 @@ class MNISTDataModule(InMemoryDataModule):
             elif not path.is_file():
                 raise DataError(
                     f"{path} (or its .gz) does not exist; expected the four original files of "
-                    f"{self.dataset_class.__name__} there: give their place as data_dir, or set download to true."
+                    f"{self.dataset_class.__name__} there: give the folder above {self.dataset_class.__name__} as "
+                    "data_dir, or set download to true."
                 )
             try:
                 return read(str(path))

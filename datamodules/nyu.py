@@ -16,6 +16,7 @@ from datamodules.base import draw_splits
 from datamodules.batches import PairBatch
 from datamodules.cache import Field
 from datamodules.depth_pairs import CropName, DepthPairsDataModule, crop_and_resize, metres
+from datamodules.download import leaving_no_empty_folders
 from datamodules.errors import DataError
 from datamodules.files import Item, Source
 from datamodules.folders import default_data_dir
@@ -136,21 +137,25 @@ class NYUDepthDataModule(DepthPairsDataModule):
             lists = [self.data_dir / f"{split}.txt" for split in ("train", "test")]
             if path.is_file() or (name == SPLITS_FILE and all(found.is_file() for found in lists)):
                 continue
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            partial_path = path.with_suffix(".partial")
-            try:
-                download_url_to_file(URLS[name], str(partial_path))
-            except (URLError, HTTPException, OSError) as error:
-                raise DataError(
-                    f"{URLS[name]} could not be downloaded ({' '.join(str(error).split())}); expected a working "
-                    f"network, or the file as {path}."
-                ) from error
-            print(f"{path}: there is no published checksum; verifying that it can be read.")
-            try:
-                self._verify(name, partial_path)
-                os.replace(partial_path, path)
-            finally:
-                partial_path.unlink(missing_ok=True)
+            with leaving_no_empty_folders(self.data_dir):
+                self._fetch(name, path)
+
+    def _fetch(self, name: str, path: Path) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        partial_path = path.with_suffix(".partial")
+        try:
+            download_url_to_file(URLS[name], str(partial_path))
+        except (URLError, HTTPException, OSError) as error:
+            raise DataError(
+                f"{URLS[name]} could not be downloaded ({' '.join(str(error).split())}); expected a working network, "
+                f"or the file as {path}."
+            ) from error
+        print(f"{path}: there is no published checksum; verifying that it can be read.")
+        try:
+            self._verify(name, partial_path)
+            os.replace(partial_path, path)
+        finally:
+            partial_path.unlink(missing_ok=True)
 
     def _verify(self, name: str, path: Path) -> None:
         if name == SPLITS_FILE:

@@ -92,8 +92,8 @@ class PairedImagesDataModule(FileDataModule):
 
     The folder holds `train` and, where there are such, `val` and `test`. Each of these holds pictures with A in their
     left half and B in the right, or two folders `A` and `B` whose files have the same names up to the suffix; the
-    latter may also lie beside one another as `trainA` and `trainB`. Without `val` a drawn share of `train` takes its
-    place; a test split is never made up.
+    latter may also lie beside one another as `trainA` and `trainB`. Without `train` the folder itself is taken for it.
+    Without `val` a drawn share of `train` takes its place; a test split is never made up.
 
     Training pairs are resized to `load_size`, of which a random window of `image_size` is cut and mirrored at random,
     the same for both; the others are resized to `image_size` (Isola et al. 2017).
@@ -193,9 +193,9 @@ class PairedImagesDataModule(FileDataModule):
 
     def _items(self, split: str) -> tuple[list[Item], Tensor]:
         """The pairs' files, and which of them are the split's."""
-        if self._is_there(split):
+        if self._place(split):
             items = self._pairs(split)
-            if split != "train" or self._is_there("val"):
+            if split != "train" or self._place("val"):
                 return items, torch.arange(len(items))
         elif split != "val":
             raise DataError(
@@ -209,27 +209,32 @@ class PairedImagesDataModule(FileDataModule):
         # Only these: they are decoded at another size than the training pairs.
         return [items[row] for row in val.tolist()], torch.arange(len(val))
 
-    def _is_there(self, split: str) -> bool:
-        return self._sides(split) is not None or holds_pictures(self.folder / split)
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that there are; validation pairs are drawn where they have no folder."""
+        return SPLITS if self._place("test") else SPLITS[:2]
 
-    def _sides(self, split: str) -> tuple[Path, Path] | None:
-        for a, b in ((f"{split}/A", f"{split}/B"), (f"{split}A", f"{split}B")):
-            if (self.folder / a).is_dir() or (self.folder / b).is_dir():
-                return self.folder / a, self.folder / b
-        return None
+    def _place(self, split: str) -> tuple[Path, ...]:
+        """The folder of a split's pictures, or the two of A and B; none where there is no such split."""
+        root = self.folder
+        alone = [(root / "A", root / "B")] if split == "train" else []  # a set that is not split at all
+        for a, b in ((root / split / "A", root / split / "B"), (root / f"{split}A", root / f"{split}B"), *alone):
+            if a.is_dir() or b.is_dir():
+                return a, b
+        for folder in (root / split, *([root] if split == "train" else [])):
+            if holds_pictures(folder):
+                return (folder,)
+        return ()
 
     def _pairs(self, split: str) -> list[Item]:
-        assert split in SPLITS
-        sides = self._sides(split)
-        if sides is None:
-            return [(str(path),) for path in pictures_in(self.folder / split)]
-        first, second = map(pictures_by_stem, sides)
-        for own, other, side in ((first, second, sides[1]), (second, first, sides[0])):
-            if alone := [path for stem, path in own.items() if stem not in other]:
-                raise DataError(
-                    f"{alone[0]} has no partner; expected {side / alone[0].stem} with any picture's suffix."
-                )
-        return [(str(path), str(second[stem])) for stem, path in first.items()]
+        place = self._place(split)
+        if len(place) == 1:
+            return [(str(path),) for path in pictures_in(place[0])]
+        first, second = map(pictures_by_stem, place)
+        for own, other, side in ((first, second, place[1]), (second, first, place[0])):
+            for stem, path in own.items():
+                if stem not in other:
+                    self.report(f"{path} has no partner; expected {side / stem} with any picture's suffix.")
+        return [(str(path), str(second[stem])) for stem, path in first.items() if stem in second]
 
     def to_float(self, batch: PairBatch) -> PairBatch:
         """Converts a loader's batch to the one that models take, where it lies; of a larger image the middle."""

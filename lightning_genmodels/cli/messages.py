@@ -15,8 +15,8 @@ TYPES = {
     "float": "a number",
     "bool": "true or false",
     "str": "a text",
-    "list": "a list",
-    "tuple": "a list",
+    "list": "a list, as [a,b]",
+    "tuple": "a list, as [a,b]",
     "dict": "a mapping",
 }
 CLASSES: dict[str, dict[str, type]] = {
@@ -42,6 +42,14 @@ def shorten(message: str) -> str:
         word = unknown[1].split()[0].split("=")[0]
         group = word.lstrip("-").split(".")[0]
         known = [f"--{name}" for name in TOP_LEVEL]
+        bare = word.lstrip("-")
+        owners = [
+            f"--{kind}.{bare}"
+            for kind in CLASSES
+            if any(bare in inspect.signature(c).parameters for c in CLASSES[kind].values())
+        ]
+        if owners:
+            return f"{word}: no such option; did you mean {' or '.join(owners)}."
         return f"{word}: no such option{_suggest(word if group not in TOP_LEVEL else '', known)}."
     if unknown := re.search(r"does not accept (?:nested )?(?:option|key) '([^']+)'", message):
         return f"{unknown[1]}: no such option in the configuration{_suggest(unknown[1].split('.')[0], TOP_LEVEL)}."

@@ -3,14 +3,17 @@
 from lightning_genmodels.pictures.animation import save_gif
 from lightning_genmodels.pictures.colours import class_colours, depth_colours, with_caption
 from lightning_genmodels.pictures.grid import Picture, image_grid, save_png, to_uint8
-from lightning_genmodels.pictures.plots import bars, scatter
+from lightning_genmodels.pictures.plots import POINT, POINTS, bars, picture_of, scatter
 
 __all__ = [
+    "POINT",
+    "POINTS",
     "Picture",
     "bars",
     "class_colours",
     "depth_colours",
     "image_grid",
+    "picture_of",
     "save_gif",
     "save_png",
     "scatter",

@@ -7,14 +7,14 @@ from command import genmodels
     [
         (
             "--model GANN",
-            "--model is GANN; expected one of Autoencoder, DenoisingAutoencoder, GAN, KSparseAutoencoder, ",
+            "--model is GANN; expected one of Autoencoder, ConditionalGAN, DenoisingAutoencoder, GAN, ",
         ),
         ("--data Digits --model GAN", "--data is Digits; expected one of CelebADataModule,"),
         ("--model GAN", "--data is missing; expected one of CelebADataModule,"),
         ("--modle GAN", "--modle: no such option; did you mean --model"),
         ("--model.adversarial_los x", "--model.adversarial_los: no such option of GAN; did you mean adversarial_loss"),
         ("--model.latent_dim x", "--model.latent_dim is x; expected a whole number."),
-        ("--model.betas 1", "--model.betas is 1; expected a list."),
+        ("--model.betas 1", "--model.betas is 1; expected a list, as [a,b]."),
         ("--data.batch_size 1.5", "--data.batch_size is 1.5; expected a whole number."),
         ("--data.batchsize 8", "--data.batchsize: no such option of DigitsDataModule; did you mean batch_size"),
         ("--model VAE --model.tied true --data DigitsDataModule", "--model.tied: no such option of VAE."),
@@ -32,7 +32,7 @@ from command import genmodels
         ("--config", "--config"),
         (
             "--model nowhere.Mine --data DigitsDataModule",
-            "--model is nowhere.Mine; expected one of Autoencoder, DenoisingAutoencoder, GAN, KSparseAutoencoder, ",
+            "--model is nowhere.Mine; expected one of Autoencoder, ConditionalGAN, DenoisingAutoencoder, GAN, ",
         ),
         ("--trainer.logger MLFlowLogger --trainer.logger.save_dir", "argument --trainer.logger"),
         (

@@ -306,6 +306,7 @@ def test_image_without_a_depth_map_is_named(tmp_path):
     write_pairs(tmp_path, (1, 2, 3))
     (tmp_path / "depths/2.png").unlink()
     fails(f"{tmp_path}/images/2.png has no partner; expected {tmp_path}/depths/2 with any picture's suffix.", tmp_path)
+    assert [fault.split(" ")[0] for fault in module(tmp_path).faults()] == [f"{tmp_path}/images/2.png"]
 
 
 @pytest.mark.parametrize("missing", ["images", "depths"])

@@ -12,6 +12,7 @@ from torch import nn
 
 import datamodules
 from datamodules.files import FileDataModule
+from datamodules.mixtures import MixtureDataModule
 
 NAMES = sorted(
     name
@@ -102,7 +103,8 @@ def test_shape_is_known_before_anything_is_read_and_is_that_of_a_batch(tmp_path,
     shape = datamodule.image_shape
     datamodule.setup()
     batch = next(iter(datamodule.test_dataloader()))
-    assert batch[0].dtype == torch.uint8
+    # Points are no pictures, and float already.
+    assert batch[0].dtype == (torch.float32 if isinstance(datamodule, MixtureDataModule) else torch.uint8)
     image, second = datamodule.to_float(batch)
     assert tuple(image.shape[1:]) == shape
     if isinstance(batch, datamodules.PairBatch):

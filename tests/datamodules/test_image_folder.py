@@ -186,3 +186,21 @@ def test_empty_test_split_is_one_sentence(tmp_path):
     with pytest.raises(DataError) as caught:
         datamodule.test_dataloader()
     assert str(caught.value) == "ImageFolderDataModule: the test split is empty; expected 1 item or more."
+
+
+def test_pictures_in_deeper_folders_are_not_overlooked(tmp_path):
+    write(tmp_path / "cat", 3)
+    write(tmp_path / "dog", 4)
+    write(tmp_path / "dog" / "more", 5)
+    fault = f"{tmp_path}/dog/more holds pictures; expected them in {tmp_path}/dog itself."
+    fails(fault, tmp_path)
+    assert list(module(tmp_path).faults()) == [fault]
+
+
+@pytest.mark.parametrize("inside", ["", "cat"])
+def test_folder_beside_train_that_is_no_split_is_not_overlooked(tmp_path, inside):
+    write(tmp_path / "train" / inside, 3, 4)
+    write(tmp_path / "validation" / inside, 5)
+    fault = f"{tmp_path}/validation holds pictures beside {tmp_path}/train; expected train, val, test alone."
+    fails(fault, tmp_path)
+    assert list(module(tmp_path).faults()) == [fault]

@@ -3,6 +3,7 @@ from itertools import islice
 import pytest
 import torch
 
+from datamodules import DataError
 from datamodules.loader import EpochSampler, ResumableLoader
 
 
@@ -130,6 +131,21 @@ def test_unshuffled_passes_are_in_the_sets_order():
     loader = make_loader(shuffle=False)
     for _ in range(2):
         assert torch.cat(list(loader)).tolist() == list(range(23))
+
+
+def failing(index):
+    if 3 in index:
+        raise DataError("3.png is damaged.")
+    return index
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_fault_of_a_file_is_its_sentence_from_a_worker_too(num_workers):
+    loader = ResumableLoader(failing, EpochSampler(8, 2, shuffle=False), num_workers)
+    batches = iter(loader)
+    assert next(batches).tolist() == [0, 1]
+    with pytest.raises(DataError, match=r"^3\.png is damaged\.$"):
+        next(batches)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -177,6 +177,7 @@ def test_failed_download_is_one_line_with_the_reason_and_the_folder(tmp_path, mo
         MNISTDataModule(str(tmp_path)).prepare_data()
     assert "\n" not in str(error.value)
     assert str(tmp_path / "MNIST" / "raw") in str(error.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_download_fetches_the_four_files_where_they_are_missing(tmp_path, monkeypatch):

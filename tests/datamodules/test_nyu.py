@@ -228,6 +228,7 @@ def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
     assert told.startswith(f"{urls[nyu.SPLITS_FILE]} could not be downloaded (")
     assert told.endswith(f"expected a working network, or the file as {tmp_path}/data/nyu/{nyu.SPLITS_FILE}.")
     assert "\n" not in told
+    assert not (tmp_path / "data").exists()
 
 
 def test_folder_form_is_not_downloaded_over(tmp_path, monkeypatch):

@@ -302,6 +302,40 @@ def test_faults_name_every_file(tmp_path):
     ]
 
 
+def test_missing_partners_hide_no_other_fault(tmp_path):
+    write_pairs(tmp_path, layout="A and B", train=5)
+    (tmp_path / "train/B/1.png").unlink()
+    (tmp_path / "train/A/2.png").unlink()
+    (tmp_path / "train/A/4.png").write_bytes(b"no picture")
+    assert list(module(tmp_path).faults()) == [
+        f"{tmp_path}/train/A/1.png has no partner; expected {tmp_path}/train/B/1 with any picture's suffix.",
+        f"{tmp_path}/train/B/2.png has no partner; expected {tmp_path}/train/A/2 with any picture's suffix.",
+        f"{tmp_path}/train/A/4.png is damaged or no picture (of no known format).",
+    ]
+    assert len(list(module(tmp_path).faults())) == 3  # as often as one asks
+    with pytest.raises(DataError, match=r"train/A/1\.png has no partner"):
+        module(tmp_path).setup("fit")
+
+
+@pytest.mark.parametrize("layout", ["side by side", "A and B"])
+def test_set_that_is_not_split_is_trained_on(tmp_path, layout):
+    write_pairs(tmp_path / "set", layout=layout, train=10)
+    flat = tmp_path / "set/train"
+    found = {}
+    for folder in (flat, tmp_path / "set"):
+        datamodule = module(folder, val_fraction=0.2)
+        datamodule.setup("fit")
+        found[folder] = stacked(datamodule.val_dataloader())
+        assert datamodule.lengths() == {"train": 8, "val": 2}
+    assert all(torch.equal(one, other) for one, other in zip(*found.values(), strict=True))
+    assert list(module(flat).faults()) == []
+
+
+def test_lengths_are_those_of_the_splits(tmp_path):
+    write_pairs(tmp_path, train=4, val=2, test=3)
+    assert module(tmp_path).lengths() == {"train": 4, "val": 2, "test": 3}
+
+
 def test_batches_are_the_same_with_and_without_a_cache(tmp_path):
     write_pairs(tmp_path, train=4, val=1, test=1)
     decoded, cached = (stacked(ready(tmp_path, cache=cache).train_dataloader()) for cache in (False, True))

@@ -71,13 +71,16 @@ OPTIONS = {
     "DigitsDataModule": {"augment": 0.5, "val_fraction": 0.8, "batch_size": 20},
     "FacadesDataModule": {**FILES, "load_size": 24},
     "FashionMNISTDataModule": {"download": False, "batch_size": 20},
+    "GridDataModule": {"train_count": 10},
     "ImageFolderDataModule": {"image_size": SIDE, "flip": True},
     "MNISTDataModule": {"download": False, "binarize": "dynamic", "batch_size": 20},
     "NYUDepthDataModule": {**DEPTH, "download": False, "crop": "none"},
     "PaintedDigitsDataModule": {"copies": 1, "val_fraction": 0.9, "batch_size": 16},
     "PairedImagesDataModule": {"image_size": SIDE, "load_size": 24},
+    "RingDataModule": {"train_count": 10},
     "SamplePhotosDataModule": {"image_size": 16, "train_count": 10},
     "ShapePairsDataModule": {"image_size": 16, "train_count": 10},
+    "StackedMNISTDataModule": {"stacking": "on_the_fly", "train_count": 8, "download": False},
 }
 MAKERS = {
     "CelebADataModule": _celeba,
@@ -89,4 +92,5 @@ MAKERS = {
     "MNISTDataModule": write_mnist,
     "NYUDepthDataModule": lambda root: _depth_pairs(root / "nyu", kind=np.uint8),
     "PairedImagesDataModule": _pairs,
+    "StackedMNISTDataModule": write_mnist,
 }
