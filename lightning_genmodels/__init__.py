@@ -3,6 +3,7 @@
 from lightning_genmodels.checkpoints import load_model
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.models.autoencoder import Autoencoder
+from lightning_genmodels.models.conditional_gan import ConditionalGAN
 from lightning_genmodels.models.denoising_autoencoder import DenoisingAutoencoder
 from lightning_genmodels.models.gan import GAN
 from lightning_genmodels.models.k_sparse_autoencoder import KSparseAutoencoder
@@ -14,6 +15,7 @@ __all__ = [
     "GAN",
     "VAE",
     "Autoencoder",
+    "ConditionalGAN",
     "DenoisingAutoencoder",
     "GenmodelsError",
     "KSparseAutoencoder",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.modes import in_eval_mode
-from lightning_genmodels.pictures import Picture, bars, image_grid, save_png, scatter
+from lightning_genmodels.pictures import POINT, POINTS, Picture, bars, image_grid, picture_of, save_png, scatter
 
 CODES = 2000  # points of the scatter
 MANIFOLD = 16  # images a side
@@ -20,7 +20,8 @@ MANIFOLD = 16  # images a side
 class PictureGrid(Callback):
     """Draws after every validation, and at the end of training, what the model's methods allow.
 
-    - "samples" with `sample(n, generator=…)`, from latents that stay the same over the run and after a resume;
+    - "samples" with `sample(n, generator=…)`, from latents that stay the same over the run and after a resume; 2,500
+      where an image is a point in the plane;
     - "reconstructions" with `reconstruct(images)`: the first validation images, each with its reconstruction to the
       right; with `corrupt(images, generator=…)` the image, its corrupted version and what is made of that;
     - "filters" with `filters()`: what the units of the first layer look for;
@@ -112,7 +113,8 @@ class PictureGrid(Callback):
         pictures = {}
         if hasattr(model, "sample"):
             generator = torch.Generator().manual_seed(self.seed)
-            pictures["samples"] = image_grid(model.sample(self.count, generator=generator))
+            points = getattr(model, "image_shape", None) == POINT
+            pictures["samples"] = picture_of(model.sample(POINTS if points else self.count, generator=generator))
         if hasattr(model, "reconstruct") and self._images is not None:
             shown = [self._images]
             if hasattr(model, "corrupt"):

@@ -4,21 +4,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.pictures import image_grid, save_png
+from lightning_genmodels.pictures import POINT, POINTS, picture_of, save_png
+
+IMAGES = 64  # drawn
 
 
 def sample(argv: list[str]) -> None:
     """Runs the command."""
-    parser = SmallParser("sample", "Draws a grid of samples from a checkpoint.")
+    parser = SmallParser(
+        "sample",
+        "Draws a grid of samples from a checkpoint. With labels each is a column, and each row has one latent.",
+    )
     add_model_arguments(parser)
-    parser.add_argument("--count", type=int, default=64, help="how many samples (default: 64)")
+    parser.add_argument("--count", type=int, help=f"how many samples (default: {IMAGES}, or {POINTS} points)")
+    parser.add_argument(
+        "--labels",
+        metavar="A,B,…",
+        help="of a conditional model: classes, by name or number, or attributes of training images: "
+        "Smiling for with it, no-Smiling for without",
+    )
     parser.add_argument("--output", required=True, metavar="FILE.png", help="the picture to write")
     options = parser.parse_args(argv)
     output = Path(options.output)
-    if options.count < 1:
+    if options.count is not None and options.count < 1:
         raise GenmodelsError(f"--count is {options.count}; expected 1 or more.")
     if output.suffix.lower() != ".png" or output.is_dir():
         raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
@@ -28,9 +40,25 @@ def sample(argv: list[str]) -> None:
             f"--checkpoint {options.checkpoint} does not draw samples: its model is {type(model).__name__}; "
             "expected a generative model."
         )
-    generator = torch.Generator().manual_seed(options.seed)
+    count = options.count or (POINTS if model.image_shape == POINT else IMAGES)
+    if options.labels is None:
+        images, columns = model.sample(count, generator=torch.Generator().manual_seed(options.seed)), None
+    else:
+        images, columns = labelled_samples(model, options.labels.split(","), count, options.seed)
     try:
-        save_png(image_grid(model.sample(options.count, generator=generator)), output)
+        save_png(picture_of(images, columns=columns), output)
     except OSError as error:
         raise GenmodelsError(f"--output {output} cannot be written ({error.strerror}).") from error
-    print(f"{options.count} samples: {output}")
+    print(f"{len(images)} samples: {output}")
+
+
+def labelled_samples(model: Any, labels: list[str], count: int, seed: int) -> tuple[Tensor, int]:
+    """About `count` samples row by row, each row of one latent and each column of one label; and the columns."""
+    if not hasattr(model, "labels_named"):
+        raise GenmodelsError(f"--labels: {type(model).__name__} takes none; expected a conditional model's checkpoint.")
+    rows = max(1, count // len(labels))
+    columns = [
+        model.sample(rows, labels=model.labels_named(label, rows), generator=torch.Generator().manual_seed(seed))
+        for label in labels
+    ]
+    return torch.stack(columns, 1).flatten(0, 1), len(labels)

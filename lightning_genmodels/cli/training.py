@@ -73,6 +73,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         parser.add_class_arguments(CheckpointOptions, "checkpoint")
         parser.add_class_arguments(PictureGrid, "pictures", skip={"dirpath"})
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.label_names", compute_fn=label_names, apply_on="instantiate")
 
     # Building
 
@@ -261,6 +262,11 @@ def default_name(options: Namespace) -> str:
     """`<model>_<data>` from the class names, for a run without a configuration."""
     model, data = (options[key].class_path.rpartition(".")[2].lower() for key in ("model", "data"))
     return f"{model}_{data.removesuffix('datamodule')}"
+
+
+def label_names(datamodule: LightningDataModule) -> tuple[str, ...]:
+    """The names of the data's classes, or of their attributes."""
+    return tuple(getattr(datamodule, "class_names", getattr(datamodule, "attribute_names", ())))
 
 
 def one_line(error: Exception) -> str:

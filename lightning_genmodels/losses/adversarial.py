@@ -1,24 +1,31 @@
 """Adversarial losses: functions of the discriminator's logits, each (N,) and before any sigmoid.
 
-Every pair has one signature, so that a loss of the pair (real, fake) has its place beside the others: the
-discriminator's takes `(real_logits, fake_logits)`, the generator's `(fake_logits, real_logits)`. Logits are taken
-in float32, whatever the precision around. The result is a scalar, the mean over the batch.
+Every pair has one signature: the discriminator's takes `(real_logits, fake_logits)`, the generator's `(fake_logits,
+real_logits)`, where only a relativistic one reads the latter. Logits are taken in float32, whatever the precision
+around. The result is a scalar, the mean over the batch.
 """
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
-AdversarialLossName = Literal["minimax", "non_saturating", "least_squares"]
+AdversarialLossName = Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"]
 
 
 class AdversarialLoss(NamedTuple):
-    """The two sides of one game."""
+    """The two sides of one game.
+
+    Attributes:
+        discriminator: (real_logits, fake_logits) -> scalar.
+        generator: (fake_logits, real_logits) -> scalar.
+        relative: the generator's side needs `real_logits`, as many as there are fake ones; else it may be None.
+    """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor | None], Tensor]
+    relative: bool = False
 
 
 def log_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -46,8 +53,37 @@ def least_squares_generator(fake_logits: Tensor, real_logits: Tensor | None = No
     return 0.5 * (fake_logits.float() - 1).square().mean()
 
 
+def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E D(G(z)) - E D(x): less a distance, for a D of bounded slope Wasserstein's (Arjovsky et al. 2017)."""
+    return fake_logits.float().mean() - real_logits.float().mean()
+
+
+def wasserstein_generator(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """-E D(G(z)) (Arjovsky et al. 2017; also the hinge loss's side, Lim and Ye 2017)."""
+    return -fake_logits.float().mean()
+
+
+def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (Lim and Ye 2017)."""
+    return relu(1 - real_logits.float()).mean() + relu(1 + fake_logits.float()).mean()
+
+
+def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-E log s(D(x) - D(G(z))), over pairs of a real and a generated image (Jolicoeur-Martineau 2018)."""
+    return softplus(fake_logits.float() - real_logits.float()).mean()
+
+
+def relativistic_generator(fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
+    """-E log s(D(G(z)) - D(x)), over the same pairs (Jolicoeur-Martineau 2018)."""
+    assert real_logits is not None
+    return softplus(real_logits.float() - fake_logits.float()).mean()
+
+
 ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {
     "minimax": AdversarialLoss(log_discriminator, minimax_generator),
     "non_saturating": AdversarialLoss(log_discriminator, non_saturating_generator),
     "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator),
+    "wasserstein": AdversarialLoss(wasserstein_discriminator, wasserstein_generator),
+    "hinge": AdversarialLoss(hinge_discriminator, wasserstein_generator),
+    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator, relative=True),
 }

@@ -1,33 +1,99 @@
 """Gradient penalties on the discriminator, with respect to the images in [-1, 1] that it sees.
 
-Every penalty has one signature, `(discriminator, real, fake)`, and gives a scalar to be weighted by the caller. It
-differentiates twice, so it runs in float32 whatever the precision around.
+Every penalty has one signature, `(discriminator, real, fake, generator)`, and gives a scalar to be weighted by the
+caller; `generator` is the source of what is drawn. It differentiates twice, so it runs in float32 whatever the
+precision around. Weight clipping is no term of a loss: it changes the weights themselves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-PenaltyName = Literal["none", "r1"]
+Discriminator = Callable[[Tensor], Tensor]
+Penalty = Callable[[Discriminator, Tensor, Tensor, torch.Generator | None], Tensor]
+PenaltyName = Literal["none", "weight_clipping", "gradient_penalty", "r1", "r2", "r1_r2", "dragan"]
+
+SLOPE_EPSILON = 1e-12  # under the root, whose gradient at 0 is infinite
 
 
-def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-    """1/2 E |grad_x D(x)|^2 over real images (Mescheder et al. 2018), the norm over all but the batch dimension.
+def squared_slopes(discriminator: Discriminator, images: Tensor) -> Tensor:
+    """(N,) |grad_x D(x)|^2 at each image, the norm over all but the batch dimension, with a graph to D's parameters.
 
     Args:
         discriminator: (N, ...) -> (N,) logits; a callable that can be differentiated twice.
-        real: (N, ...) real images.
-        fake: not read.
-
-    Returns:
-        A scalar with a graph to the discriminator's parameters.
+        images: (N, ...); they are left as they are.
     """
-    with torch.autocast(real.device.type, enabled=False):
-        images = real.detach().float().requires_grad_()
+    with torch.autocast(images.device.type, enabled=False):
+        images = images.detach().float().requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
-        return 0.5 * gradient.square().flatten(1).sum(1).mean()
+        return gradient.square().flatten(1).sum(1)
 
 
-PENALTIES: dict[str, Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]] = {"r1": r1_penalty}
+def r1_penalty(
+    discriminator: Discriminator, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """1/2 E |grad_x D(x)|^2 over real images (Mescheder et al. 2018)."""
+    return 0.5 * squared_slopes(discriminator, real).mean()
+
+
+def r2_penalty(
+    discriminator: Discriminator, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """1/2 E |grad_x D(x)|^2 over generated images (Mescheder et al. 2018)."""
+    return 0.5 * squared_slopes(discriminator, fake).mean()
+
+
+def r1_r2_penalty(
+    discriminator: Discriminator, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """R1 + R2; with the relativistic loss it is R3GAN's (Huang et al. 2024)."""
+    return r1_penalty(discriminator, real, fake) + r2_penalty(discriminator, real, fake)
+
+
+def gradient_penalty(
+    discriminator: Discriminator, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """E (|grad_x D(x)| - 1)^2 at a drawn place between each real image and a generated one (Gulrajani et al. 2017)."""
+    share = _uniform((len(real), *[1] * (real.ndim - 1)), real, generator)
+    return _distance_from_1(discriminator, real.detach().float().lerp(fake.detach().float(), share))
+
+
+def dragan_penalty(
+    discriminator: Discriminator, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """E (|grad_x D(x)| - 1)^2 around the real images (Kodali et al. 2017).
+
+    Each is moved, by a share drawn for it, towards itself with uniform noise added to each pixel, of at most half the
+    standard deviation of the batch.
+    """
+    real = real.detach().float()
+    share = _uniform((len(real), *[1] * (real.ndim - 1)), real, generator)
+    noise = 0.5 * real.std() * _uniform(real.shape, real, generator)
+    return _distance_from_1(discriminator, real + share * noise)
+
+
+def clip_weights(parameters: Iterable[Tensor], bound: float) -> None:
+    """Clamps every weight to [-bound, bound], in place (Arjovsky et al. 2017)."""
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.clamp_(-bound, bound)
+
+
+def _distance_from_1(discriminator: Discriminator, images: Tensor) -> Tensor:
+    return ((squared_slopes(discriminator, images) + SLOPE_EPSILON).sqrt() - 1).square().mean()
+
+
+def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    device = like.device if generator is None else generator.device
+    return torch.rand(shape, generator=generator, device=device).to(like.device)
+
+
+PENALTIES: dict[str, Penalty] = {
+    "gradient_penalty": gradient_penalty,
+    "r1": r1_penalty,
+    "r2": r2_penalty,
+    "r1_r2": r1_r2_penalty,
+    "dragan": dragan_penalty,
+}

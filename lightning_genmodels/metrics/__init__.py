@@ -1,7 +1,21 @@
 """Scores of generated images and of codes, in torchmetrics' style."""
 
 from lightning_genmodels.metrics.activity import UnitActivity
+from lightning_genmodels.metrics.frechet import FrechetDistance, KernelDistance
 from lightning_genmodels.metrics.generation import DensityCoverage, PrecisionRecall
+from lightning_genmodels.metrics.modes import ModeCoverage
 from lightning_genmodels.metrics.probe import probe_codes
+from lightning_genmodels.metrics.similarity import PairSimilarity
+from lightning_genmodels.metrics.sliced_wasserstein import SlicedWasserstein
 
-__all__ = ["DensityCoverage", "PrecisionRecall", "UnitActivity", "probe_codes"]
+__all__ = [
+    "DensityCoverage",
+    "FrechetDistance",
+    "KernelDistance",
+    "ModeCoverage",
+    "PairSimilarity",
+    "PrecisionRecall",
+    "SlicedWasserstein",
+    "UnitActivity",
+    "probe_codes",
+]

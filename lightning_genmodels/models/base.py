@@ -96,7 +96,7 @@ class AdversarialModel(LightningModule):
                 raise GenmodelsError(f"{type(self).__name__}: {option} is {value!r}; expected {expected}.")
         self.automatic_optimization = False
         self.learning_rates = rates
-        self.betas = (betas[0], betas[1])
+        self.betas = (float(betas[0]), float(betas[1]))  # Adam takes no whole numbers
         self.schedule = schedule
         self.decay_start = decay_start
         self.gradient_clip = gradient_clip
@@ -130,6 +130,9 @@ class AdversarialModel(LightningModule):
     @abstractmethod
     def generator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         """Weighted terms of the generator's loss; the discriminator's parameters are frozen meanwhile."""
+
+    def after_discriminator_step(self) -> None:
+        """Called after each step of the discriminator, whose weights a model may bound here."""
 
     # One batch
 
@@ -167,6 +170,7 @@ class AdversarialModel(LightningModule):
             return self.discriminator_loss(part, fake.detach())
 
         self._optimize(discriminator_optimizer, discriminator_terms, parts, counts=not train_generator)
+        self.after_discriminator_step()
         for number in range(self.generator_steps if train_generator else 0):
             served = fake if shared and number == 0 else None
 

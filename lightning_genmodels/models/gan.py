@@ -1,6 +1,6 @@
 """GAN: unconditional generation, its loss, penalty and networks chosen by name."""
 
-from typing import Any, Literal
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -8,24 +8,38 @@ from torchmetrics import MetricCollection
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLossName
-from lightning_genmodels.losses.penalties import PENALTIES, PenaltyName
+from lightning_genmodels.losses.penalties import PENALTIES, PenaltyName, clip_weights
 from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
 from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.interpolation import spherical_path
+from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.modes import in_eval_mode
-from lightning_genmodels.networks.dcgan import STAGES, DCGANDiscriminator, DCGANGenerator
-from lightning_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
+from lightning_genmodels.networks.pairs import CONVOLUTIONAL_SIZES, GENERATORS, NetworkName, make_discriminator
 
-NETWORKS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
-    "mlp": (MLPGenerator, MLPDiscriminator),
-    "dcgan": (DCGANGenerator, DCGANDiscriminator),
-}
 SAMPLES_AT_ONCE = 512
 
 
+class Judged(NamedTuple):
+    """What a discriminator was trained on, and what it made of it.
+
+    Attributes:
+        real_logits: (N,), or one for each pack, before any sigmoid.
+        fake_logits: the same of the generated images.
+        fake: (N, C, H, W), these images in [0, 1].
+    """
+
+    real_logits: Tensor
+    fake_logits: Tensor
+    fake: Tensor
+
+
 class GAN(AdversarialModel):
-    """Generative adversarial network (Goodfellow et al. 2014; DCGAN: Radford et al. 2016; LSGAN: Mao et al. 2017).
+    """Generative adversarial network (Goodfellow et al. 2014), its loss, penalty and networks chosen by name.
+
+    DCGAN (Radford et al. 2016), LSGAN (Mao et al. 2017), WGAN (Arjovsky et al. 2017), WGAN-GP (Gulrajani et al. 2017),
+    DRAGAN (Kodali et al. 2017), SNGAN (Miyato et al. 2018), PacGAN (Lin et al. 2018) and the objective of R3GAN (Huang
+    et al. 2024) are settings of it.
 
     The generator turns z ~ N(0, I) into images; the discriminator tells them from real ones. Both live in [-1, 1];
     outside, images are in [0, 1]. A batch is read by position: `batch[0]` is the images, float (N, C, H, W) in [0, 1].
@@ -36,11 +50,19 @@ class GAN(AdversarialModel):
     Args:
         image_shape: (C, H, W).
         latent_dim: length of z.
-        network: "mlp" for any size, "dcgan" for 16, 28, 32 or 64 pixels.
-        adversarial_loss: "minimax", "non_saturating" or "least_squares".
-        penalty: "none", or "r1" on the discriminator's gradient at real images in [-1, 1].
-        penalty_weight: the penalty's weight.
-        penalty_interval: the penalty is taken on every n-th batch only, n times as strong.
+        network: "mlp" for any size; "dcgan" and "resnet" for squares of 16, 28, 32, 64 or 128 pixels. The discriminator
+            of "dcgan" normalises over the batch, but not with `spectral_norm`, nor with a penalty on the gradient,
+            which is one of single images.
+        spectral_norm: bound the slope of the discriminator, each layer's by 1.
+        adversarial_loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge", or "relativistic", of
+            pairs.
+        penalty: on the discriminator: "none"; "weight_clipping"; or of its gradient with respect to images in [-1, 1]:
+            "gradient_penalty" (distance of its norm from 1, between real and generated images), "dragan" (the same
+            around real ones), "r1" (half its square at real images), "r2" (at generated ones), "r1_r2" (both).
+        penalty_weight: the penalty's weight; or the bound that weights are clipped to, after every step.
+        penalty_interval: a penalty on the gradient is taken on every n-th batch only, n times as strong.
+        packing: images that the discriminator judges together, stacked on their channels; a batch's remainder of them
+            is left out.
         learning_rate: Adam's step size for both networks.
         generator_learning_rate: the generator's own; None takes `learning_rate`.
         discriminator_learning_rate: the discriminator's own; None takes `learning_rate`.
@@ -52,6 +74,8 @@ class GAN(AdversarialModel):
         discriminator_steps: the generator is trained on every n-th batch only.
         generator_steps: generator steps on such a batch, with fresh latents after the first.
         ema_decay: decay per generator step of the averaged generator, which samples are drawn with; 0 keeps none.
+        score_count: images that are scored at most in a validation or test, the first ones, in all processes together;
+            the time it takes grows with its square.
 
     Raises:
         GenmodelsError: for an option out of its range, or an image size that the network cannot make; in training,
@@ -64,11 +88,13 @@ class GAN(AdversarialModel):
         self,
         image_shape: tuple[int, int, int],
         latent_dim: int = 64,
-        network: Literal["mlp", "dcgan"] = "mlp",
+        network: NetworkName = "mlp",
+        spectral_norm: bool = False,
         adversarial_loss: AdversarialLossName = "non_saturating",
         penalty: PenaltyName = "r1",
         penalty_weight: float = 0.1,
         penalty_interval: int = 16,
+        packing: int = 1,
         learning_rate: float = 5e-4,
         generator_learning_rate: float | None = None,
         discriminator_learning_rate: float | None = None,
@@ -80,6 +106,7 @@ class GAN(AdversarialModel):
         discriminator_steps: int = 1,
         generator_steps: int = 1,
         ema_decay: float = 0.999,
+        score_count: int = 10_000,
     ) -> None:
         super().__init__(
             learning_rate=learning_rate,
@@ -94,70 +121,123 @@ class GAN(AdversarialModel):
             generator_steps=generator_steps,
             ema_decay=ema_decay,
         )
+        name = type(self).__name__
         for option, value, choices in (
-            ("network", network, [*NETWORKS]),
-            ("adversarial_loss", adversarial_loss, [*ADVERSARIAL_LOSSES]),
-            ("penalty", penalty, ["none", *PENALTIES]),
+            ("network", network, get_args(NetworkName)),
+            ("adversarial_loss", adversarial_loss, get_args(AdversarialLossName)),
+            ("penalty", penalty, get_args(PenaltyName)),
         ):
             if value not in choices:
-                raise GenmodelsError(f"GAN: {option} is {value!r}; expected one of {', '.join(choices)}.")
+                raise GenmodelsError(f"{name}: {option} is {value!r}; expected one of {', '.join(choices)}.")
         for option, number, least in (
             ("latent_dim", latent_dim, 1),
             ("penalty_weight", penalty_weight, 0),
             ("penalty_interval", penalty_interval, 1),
+            ("packing", packing, 1),
+            ("score_count", score_count, 1),
         ):
             if number < least:
-                raise GenmodelsError(f"GAN: {option} is {number}; expected {least} or more.")
+                raise GenmodelsError(f"{name}: {option} is {number}; expected {least} or more.")
         if len(image_shape) != 3 or min(image_shape) < 1:
-            raise GenmodelsError(f"GAN: image_shape is {tuple(image_shape)}; expected (channels, height, width).")
+            raise GenmodelsError(f"{name}: image_shape is {tuple(image_shape)}; expected (channels, height, width).")
         channels, height, width = image_shape
-        if network == "dcgan" and (height != width or height not in STAGES):
+        if network != "mlp" and (height != width or height not in CONVOLUTIONAL_SIZES):
             raise GenmodelsError(
-                f"GAN: network is 'dcgan' and the images are {height}x{width} pixels; "
-                f"expected a square of {', '.join(map(str, STAGES))}."
+                f"{name}: network is {network!r} and the images are {height}x{width} pixels; "
+                f"expected a square of {', '.join(map(str, CONVOLUTIONAL_SIZES))}."
             )
         self.save_hyperparameters()
         self.image_shape = (channels, height, width)
         self.latent_dim = latent_dim
         self.network = network
+        self.spectral_norm = spectral_norm
         self.loss = ADVERSARIAL_LOSSES[adversarial_loss]
         self.penalty = penalty
         self.penalty_weight = penalty_weight
         self.penalty_interval = penalty_interval
+        self.packing = packing
+        self.score_count = score_count
         self.scores = MetricCollection(
             [PrecisionRecall(k=3), DensityCoverage(k=5)],
             compute_groups=[["PrecisionRecall", "DensityCoverage"]],  # the features are kept once
         )
+        self._judged: tuple[Tensor, Tensor, Tensor] | None = None
         self.build_networks()
 
     def build_generator(self) -> nn.Module:
         """(N, latent_dim) -> (N, C, H, W) in [-1, 1]."""
-        return NETWORKS[self.network][0](self.latent_dim, self.image_shape)
+        return GENERATORS[self.network](self.latent_dim, self.image_shape)
 
     def build_discriminator(self) -> nn.Module:
-        """(N, C, H, W) in [-1, 1] -> (N,) logits."""
-        return NETWORKS[self.network][1](self.image_shape)
+        """(N, packing * C, H, W) in [-1, 1] -> (N,) logits."""
+        channels, height, width = self.image_shape
+        return self.make_discriminator((self.packing * channels, height, width))
+
+    def make_discriminator(self, shape: tuple[int, int, int]) -> nn.Module:
+        """A discriminator by this model's options for images of that shape."""
+        batch_norm = not self.spectral_norm and self.penalty in ("none", "weight_clipping")
+        return make_discriminator(self.network, shape, batch_norm, self.spectral_norm)
 
     # Training; real and fake are in [-1, 1]
 
     def generate(self, batch: Any) -> Tensor:
         """Fresh images in [-1, 1], as many as the batch has."""
         check_images(batch[0], self.image_shape)
-        fake: Tensor = self.generator(self._latents(len(batch[0]), self.noise))
+        fake: Tensor = self.generator(self._latents(len(batch[0]), self.noise), *self.condition(batch))
         return fake
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss and, on every n-th batch, the penalty."""
-        real = to_signed(batch[0])
-        terms = {"discriminator": self.loss.discriminator(self.discriminator(real), self.discriminator(fake))}
-        if self.penalty != "none" and self.trainer.global_step % self.penalty_interval == 0:
-            penalty = PENALTIES[self.penalty](self.discriminator.forward, real, fake)
+        real, packed, condition = self.pack(to_signed(batch[0])), self.pack(fake), self.condition(batch)
+        logits = self.discriminator(real, *condition), self.discriminator(packed, *condition)
+        self._judged = (logits[0].detach(), logits[1].detach(), fake)
+        terms = {"discriminator": self.loss.discriminator(*logits)}
+        if self.penalty in PENALTIES and self.trainer.global_step % self.penalty_interval == 0:
+
+            def judge(images: Tensor) -> Tensor:
+                judged: Tensor = self.discriminator.forward(images, *condition)
+                return judged
+
+            penalty = PENALTIES[self.penalty](judge, real, packed, self.noise)
             terms[self.penalty] = self.penalty_weight * self.penalty_interval * penalty
         return terms
 
+    def after_discriminator_step(self) -> None:
+        """Clips the weights, where that is the penalty."""
+        if self.penalty == "weight_clipping":
+            clip_weights(self.discriminator.parameters(), self.penalty_weight)
+
     def generator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss."""
-        return {"generator": self.loss.generator(self.discriminator(fake), None)}
+        condition, real_logits = self.condition(batch), None
+        if self.loss.relative:
+            with torch.no_grad():
+                real_logits = self.discriminator(self.pack(to_signed(batch[0])), *condition)
+        return {"generator": self.loss.generator(self.discriminator(self.pack(fake), *condition), real_logits)}
+
+    @property
+    def judged(self) -> Judged | None:
+        """What the discriminator was last trained on; None before."""
+        if self._judged is None:
+            return None
+        real_logits, fake_logits, fake = self._judged
+        return Judged(real_logits, fake_logits, to_unit(fake))
+
+    def condition(self, batch: Any) -> tuple[Tensor, ...]:
+        """What both networks are given beside latents and images: nothing."""
+        return ()
+
+    def pack(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N // packing, packing * C, H, W), neighbours together."""
+        if self.packing == 1:
+            return images
+        if len(images) < self.packing:
+            raise GenmodelsError(
+                f"{type(self).__name__}: packing is {self.packing} and a batch has {len(images)} images; expected "
+                f"{self.packing} or more."
+            )
+        whole = images[: len(images) // self.packing * self.packing]
+        return torch.stack(whole.split(self.packing)).flatten(1, 2)
 
     def _latents(self, n: int, generator: torch.Generator | None) -> Tensor:
         # Drawn on the generator's own device, which for a CPU generator makes them the same everywhere.
@@ -205,17 +285,22 @@ class GAN(AdversarialModel):
         Raises:
             GenmodelsError: for latents of different shapes or another length, or fewer than 2 steps.
         """
-        path = spherical_path(z0, z1, steps)
-        if path.shape[-1] != self.latent_dim:
-            raise GenmodelsError(f"interpolate: the latents have {path.shape[-1]} entries; expected {self.latent_dim}.")
+        path = self._path(z0, z1, steps)
         images: Tensor = self._draw(path.flatten(0, 1)).unflatten(0, path.shape[:2])
         return images
 
-    def _draw(self, latents: Tensor) -> Tensor:
+    def _path(self, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+        path = spherical_path(z0, z1, steps)
+        if path.shape[-1] != self.latent_dim:
+            raise GenmodelsError(f"interpolate: the latents have {path.shape[-1]} entries; expected {self.latent_dim}.")
+        return path
+
+    def _draw(self, *inputs: Tensor) -> Tensor:
         network = self.averaged_generator
         with in_eval_mode(network):
             # The empty chunk of no latents still goes through, for its shape.
-            images = torch.cat([network(z).float() for z in latents.split(SAMPLES_AT_ONCE)])
+            chunks = zip(*(tensor.split(SAMPLES_AT_ONCE) for tensor in inputs), strict=True)
+            images = torch.cat([network(*chunk).float() for chunk in chunks])
         return to_unit(images).clamp(0, 1)
 
     # Validation, test, prediction
@@ -223,13 +308,16 @@ class GAN(AdversarialModel):
     def on_validation_epoch_start(self) -> None:
         """Lightning's hook: the same latents at every validation."""
         self._eval_noise = torch.Generator().manual_seed(self.global_rank)
+        self._unscored = -(-self.score_count // self.trainer.world_size)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects the images and as many samples."""
         images = batch[0]
         check_images(images, self.image_shape)
-        self.scores.update(images, real=True)
-        self.scores.update(self.sample(len(images), generator=self._eval_noise), real=False)
+        if self._unscored:
+            self.scores.update(images[: self._unscored], real=True)
+            self.scores.update(self._sample_like(batch)[: self._unscored], real=False)
+            self._unscored -= min(self._unscored, len(images))
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/precision`, `val/recall`, `val/density` and `val/coverage`."""
@@ -251,14 +339,7 @@ class GAN(AdversarialModel):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, (N, C, H, W) in [0, 1]."""
+        return self._sample_like(batch)
+
+    def _sample_like(self, batch: Any) -> Tensor:
         return self.sample(len(batch[0]), generator=self._eval_noise)
-
-
-def to_signed(images: Tensor) -> Tensor:
-    """[0, 1] -> [-1, 1], the range of the networks."""
-    return images * 2 - 1
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """[-1, 1] -> [0, 1], the range of everything outside."""
-    return (images + 1) / 2

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from lightning_genmodels.networks.initialization import init_dcgan
 
 # Image size -> (size of the first map, number of times it is doubled). 28 starts at 7, the powers of two at 4.
-STAGES = {16: (4, 2), 28: (7, 2), 32: (4, 3), 64: (4, 4)}
+STAGES = {16: (4, 2), 28: (7, 2), 32: (4, 3), 64: (4, 4), 128: (4, 5)}
 
 
 class DCGANGenerator(nn.Module):
@@ -46,12 +46,15 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """(N, C, S, S) images -> (N,) logits; no normalisation on the first layer, none on the last.
 
+    `features` makes of the images maps (N, `feature_size`, s, s), `head` of these the logits.
+
     Args:
         image_shape: (C, S, S) with S among the keys of `STAGES`.
         width: channels of the first map; each map after it has twice as many.
+        batch_norm: normalise the maps between over the batch.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], width: int = 64) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], width: int = 64, batch_norm: bool = True) -> None:
         super().__init__()
         last_size, halvings = STAGES[image_shape[1]]
         layers: list[nn.Module] = [
@@ -61,15 +64,16 @@ class DCGANDiscriminator(nn.Module):
         channels = width
         for _ in range(halvings - 1):
             layers += [
-                nn.Conv2d(channels, channels * 2, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(channels * 2),
+                nn.Conv2d(channels, channels * 2, 4, stride=2, padding=1, bias=not batch_norm),
+                *([nn.BatchNorm2d(channels * 2)] if batch_norm else []),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
             channels *= 2
-        layers += [nn.Conv2d(channels, 1, last_size), nn.Flatten(0)]
-        self.layers = nn.Sequential(*layers).apply(init_dcgan)
+        self.feature_size = channels
+        self.features = nn.Sequential(*layers).apply(init_dcgan)
+        self.head = nn.Sequential(nn.Conv2d(channels, 1, last_size), nn.Flatten(0)).apply(init_dcgan)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, S, S) -> (N,)."""
-        logits: Tensor = self.layers(images)
+        logits: Tensor = self.head(self.features(images))
         return logits

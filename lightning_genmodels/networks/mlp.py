@@ -35,6 +35,8 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(nn.Module):
     """(N, C, H, W) images -> (N,) logits: LeakyReLU(0.2) layers without normalisation.
 
+    `features` makes of the images (N, `feature_size`), `head` of these the logits.
+
     Args:
         image_shape: (C, H, W).
         hidden_sizes: widths of the hidden layers.
@@ -47,9 +49,11 @@ class MLPDiscriminator(nn.Module):
         for size in hidden_sizes:
             layers += [nn.Linear(width, size), nn.LeakyReLU(0.2, inplace=True)]
             width = size
-        self.layers = nn.Sequential(*layers, nn.Linear(width, 1), nn.Flatten(0))
+        self.feature_size = width
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Linear(width, 1), nn.Flatten(0))
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N,)."""
-        logits: Tensor = self.layers(images)
+        logits: Tensor = self.head(self.features(images))
         return logits

@@ -88,6 +88,35 @@ def test_sample_of_a_model_that_draws_none_is_an_error(in_tmp, capsys):
     assert "does not draw samples: its model is Autoencoder" in capsys.readouterr().err
 
 
+def test_labels_are_columns_and_a_row_has_one_latent(in_tmp, capsys):
+    fit("--model", "ConditionalGAN", "--data", "DigitsDataModule", "--trainer.max_steps", 2)
+    path = "runs/conditionalgan_digits/0/checkpoints/last.ckpt"
+    assert genmodels("sample", "--checkpoint", path, "--labels", "3,0,3", "--count", 8, "--output", "a.png") == 0
+    assert "6 samples: a.png" in capsys.readouterr().out
+    picture = np.asarray(Image.open("a.png"))
+    assert picture.shape == (2 * 34 + 2, 3 * 34 + 2, 3)
+    first, second, third = (picture[2:, 2 + 34 * column : 34 + 34 * column] for column in range(3))
+    assert (first == third).all()
+    assert (first != second).any()
+    for words, expected in (("3,ten", "ten is no label; expected one of 0, 1, 2"), ("no-3", "no-3 is no label")):
+        assert genmodels("sample", "--checkpoint", path, "--labels", words, "--output", "a.png") == 2
+        assert expected in capsys.readouterr().err
+
+
+def test_labels_of_a_model_that_takes_none_are_an_error(trained, capsys):
+    assert genmodels("sample", "--checkpoint", CHECKPOINT, "--labels", "3", "--output", "a.png") == 2
+    assert "--labels: GAN takes none; expected a conditional model's checkpoint." in capsys.readouterr().err
+
+
+def test_points_are_drawn_in_the_plane(in_tmp, capsys):
+    fit("--model", "GAN", "--data", "RingDataModule", "--trainer.max_steps", 2, "--trainer.limit_val_batches", 2)
+    path = "runs/gan_ring/0/checkpoints/last.ckpt"
+    assert genmodels("sample", "--checkpoint", path, "--output", "a.png") == 0
+    assert "2500 samples" in capsys.readouterr().out
+    assert Image.open("a.png").size == (512, 512)
+    assert Image.open("runs/gan_ring/0/pictures/samples-00000001.png").size == (512, 512)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_cpu_seed_gives_the_same_latents_on_a_gpu(trained):
     for device in ("cpu", "cuda"):

@@ -2,14 +2,17 @@ import typing
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 from toy import fit
 
 from lightning_genmodels import GAN, GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
-from lightning_genmodels.losses.penalties import r1_penalty
-from lightning_genmodels.models.gan import NETWORKS, to_signed, to_unit
+from lightning_genmodels.losses.penalties import PENALTIES
 from lightning_genmodels.models.interpolation import spherical_path
+from lightning_genmodels.models.ranges import to_signed, to_unit
+from lightning_genmodels.networks.dcgan import STAGES
+from lightning_genmodels.networks.pairs import GENERATORS
 
 SHAPE = (1, 8, 8)
 
@@ -26,11 +29,11 @@ def gan(**options):
 
 
 def test_networks_are_those_that_the_option_names():
-    assert typing.get_args(typing.get_type_hints(GAN.__init__)["network"]) == tuple(NETWORKS)
-    for name, (generator, discriminator) in NETWORKS.items():
+    assert typing.get_args(typing.get_type_hints(GAN.__init__)["network"]) == tuple(GENERATORS)
+    for name, generator in GENERATORS.items():
         model = gan(network=name, image_shape=(1, 16, 16))
         assert type(model.generator) is generator
-        assert type(model.discriminator) is discriminator
+        assert type(model.discriminator).__name__ == generator.__name__.replace("Generator", "Discriminator")
 
 
 def test_the_networks_see_minus_one_to_one_and_people_zero_to_one():
@@ -67,13 +70,111 @@ def test_the_loss_is_the_one_asked_for(name):
 
         def generator_loss(self, batch, fake):
             terms = super().generator_loss(batch, fake)
-            expected = ADVERSARIAL_LOSSES[name].generator(self.discriminator(fake), None)
+            real_logits = self.discriminator(to_signed(batch[0]))
+            expected = ADVERSARIAL_LOSSES[name].generator(self.discriminator(fake), real_logits)
             found["generator"] = (terms["generator"], expected)
             return terms
 
     fit(Recording(image_shape=SHAPE, adversarial_loss=name, penalty="none"), images(1))
-    for own, expected in found.values():
+    for side in ("discriminator", "generator"):
+        torch.testing.assert_close(*found[side])
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_the_penalty_is_the_one_asked_for_and_its_draws_are_the_batchs_own(name):
+    found = []
+
+    class Recording(GAN):
+        def discriminator_loss(self, batch, fake):
+            state = self.noise.get_state()
+            terms = super().discriminator_loss(batch, fake)
+            again = torch.Generator()
+            again.set_state(state)
+            expected = PENALTIES[name](self.discriminator, to_signed(batch[0]), fake, again)
+            found.append((terms[name], 2.0 * expected))
+            return terms
+
+    fit(Recording(image_shape=SHAPE, penalty=name, penalty_weight=2.0, penalty_interval=1), images(2))
+    assert len(found) == 2
+    for own, expected in found:
         torch.testing.assert_close(own, expected)
+
+
+def test_weights_are_clipped_after_every_step_of_the_discriminator_and_the_generators_are_not():
+    seen = []
+
+    class Recording(GAN):
+        def generator_loss(self, batch, fake):
+            seen.append(max(p.abs().max().item() for p in self.discriminator.parameters()))
+            return super().generator_loss(batch, fake)
+
+    model = Recording(image_shape=SHAPE, penalty="weight_clipping", penalty_weight=0.01, adversarial_loss="wasserstein")
+    fit(model, images(3))
+    assert seen == pytest.approx([0.01] * 3)
+    assert max(p.abs().max().item() for p in model.generator.parameters()) > 0.1
+
+
+def test_packs_are_neighbours_on_the_channels_and_a_remainder_is_left_out():
+    model = gan(packing=2, image_shape=(3, 8, 8))
+    batch = torch.rand(5, 3, 8, 8)
+    packs = model.pack(batch)
+    assert packs.shape == (2, 6, 8, 8)
+    assert torch.equal(packs[1, :3], batch[2])
+    assert torch.equal(packs[1, 3:], batch[3])
+    assert gan().pack(batch) is batch
+    with pytest.raises(GenmodelsError, match=r"^GAN: packing is 2 and a batch has 1 images; expected 2 or more.$"):
+        model.pack(batch[:1])
+
+
+@pytest.mark.parametrize(("network", "size"), [("mlp", 8), ("dcgan", 16), ("resnet", 16)])
+def test_the_discriminator_judges_packs_of_real_images_and_of_fresh_ones(network, size):
+    shapes = []
+
+    class Looking(GAN):
+        def build_discriminator(self):
+            judge = super().build_discriminator()
+            judge.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
+            return judge
+
+    fit(
+        Looking(image_shape=(1, size, size), network=network, packing=3, penalty="none"),
+        images(1, 12, (1, size, size)),
+    )
+    assert shapes == [(4, 3, size, size)] * 3
+
+
+def test_the_discriminator_of_dcgan_normalises_over_the_batch_only_where_no_single_image_is_meant():
+    def normalises(**options):
+        judge = gan(network="dcgan", image_shape=(1, 16, 16), **options).discriminator
+        return any(isinstance(module, nn.BatchNorm2d) for module in judge.modules())
+
+    found = {name: normalises(penalty=name) for name in ("none", "weight_clipping", *PENALTIES)}
+    assert [name for name, value in found.items() if value] == ["none", "weight_clipping"]
+    assert not normalises(penalty="none", spectral_norm=True)
+
+
+@pytest.mark.parametrize(("network", "size"), [("mlp", 8), ("dcgan", 16), ("resnet", 16)])
+def test_spectral_norm_bounds_the_slope_of_the_discriminators_layers_alone(network, size):
+    model = gan(network=network, image_shape=(1, size, size), spectral_norm=True, penalty="none")
+    fit(model, images(4, 8, (1, size, size)))
+    layers = [m for m in model.discriminator.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+    model.discriminator.train()
+    for _ in range(30):  # power iterations, one in each forward pass
+        model.discriminator(torch.rand(2, 1, size, size))
+    model.discriminator.eval()
+    assert len(layers) >= 3
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+    assert not any("parametrizations" in name for name, _ in model.generator.named_parameters())
+
+
+def test_no_more_images_are_scored_than_asked_for():
+    counted = []
+    model = gan(score_count=40)
+    model.scores.update = lambda given, real: counted.append((len(given), real))
+    model.scores.compute = dict
+    Trainer(accelerator="cpu", logger=False).validate(model, images(8), verbose=False)
+    assert [n for n, real in counted if real] == [n for n, real in counted if not real] == [16, 16, 8]
 
 
 def test_the_lazy_penalty_comes_on_every_nth_batch_n_times_as_strong():
@@ -83,7 +184,7 @@ def test_the_lazy_penalty_comes_on_every_nth_batch_n_times_as_strong():
         def discriminator_loss(self, batch, fake):
             terms = super().discriminator_loss(batch, fake)
             if "r1" in terms:
-                plain = r1_penalty(self.discriminator, to_signed(batch[0]), fake)
+                plain = PENALTIES["r1"](self.discriminator, to_signed(batch[0]), fake, None)
                 found[self.trainer.global_step] = float((terms["r1"] / plain).detach())
             return terms
 
@@ -165,10 +266,13 @@ def test_a_loader_of_bare_images_is_told_what_was_expected():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"network": "vgg"}, "network is 'vgg'; expected one of mlp, dcgan"),
+        ({"network": "vgg"}, "network is 'vgg'; expected one of mlp, dcgan, resnet."),
         ({"adversarial_loss": "hing"}, "adversarial_loss is 'hing'; expected one of minimax, non_saturating"),
-        ({"penalty": "r3"}, "penalty is 'r3'; expected one of none, r1"),
+        ({"penalty": "r3"}, "penalty is 'r3'; expected one of none, weight_clipping, gradient_penalty"),
         ({"latent_dim": 0}, "latent_dim is 0; expected 1 or more"),
+        ({"score_count": 0}, "score_count is 0; expected 1 or more"),
+        ({"packing": 0}, "packing is 0; expected 1 or more"),
+        ({"network": "resnet", "image_shape": (1, 8, 8)}, "the images are 8x8 pixels; expected a square of 16, 28"),
         ({"penalty_weight": -1.0}, "penalty_weight is -1.0; expected 0 or more"),
         ({"image_shape": (8, 8)}, r"image_shape is \(8, 8\); expected \(channels, height, width\)"),
         ({"network": "dcgan", "image_shape": (1, 16, 28)}, "the images are 16x28 pixels; expected a square of 16, 28"),
@@ -179,8 +283,10 @@ def test_an_option_out_of_range_is_named_with_its_value(options, message):
         gan(**options)
 
 
-@pytest.mark.parametrize("size", [16, 28, 32, 64])
-def test_dcgan_trains_at_every_size_and_in_colour(size):
-    model = gan(network="dcgan", image_shape=(3, size, size), latent_dim=8)
-    fit(model, images(1, 4, (3, size, size)), limit_train_batches=1)
+@pytest.mark.parametrize(
+    ("network", "size"), [("dcgan", size) for size in STAGES] + [("resnet", size) for size in (16, 28, 32, 64)]
+)
+def test_convolutional_networks_train_at_every_size_and_in_colour(network, size):
+    model = gan(network=network, image_shape=(3, size, size), latent_dim=8)
+    fit(model, images(1, 2, (3, size, size)), limit_train_batches=1)
     assert model.sample(2).shape == (2, 3, size, size)

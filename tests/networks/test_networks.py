@@ -12,6 +12,9 @@ from lightning_genmodels.networks.autoencoder import (
 )
 from lightning_genmodels.networks.dcgan import STAGES, DCGANDiscriminator, DCGANGenerator
 from lightning_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
+from lightning_genmodels.networks.normalization import normalize_spectrum
+from lightning_genmodels.networks.resnet import STAGES as RESNET_STAGES
+from lightning_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 
 every_dcgan_shape = pytest.mark.parametrize("shape", [(channels, size, size) for size in STAGES for channels in (1, 3)])
 
@@ -67,6 +70,64 @@ def test_mlp_discriminator_gives_one_logit_an_image(shape, n):
 def test_mlp_discriminator_judges_each_image_by_itself():
     network, images = MLPDiscriminator((1, 8, 8)), torch.rand(4, 1, 8, 8)
     torch.testing.assert_close(network(images)[:2], network(images[:2]), rtol=1e-5, atol=1e-6)
+
+
+@every_dcgan_shape
+def test_resnet_generator_draws_images_of_the_shape_between_minus_1_and_1(shape):
+    images = ResNetGenerator(10, shape, share=1 / 32)(100 * torch.randn(3, 10))
+    assert images.shape == (3, *shape)
+    assert -1 <= images.min() < 0 < images.max() <= 1
+
+
+@every_dcgan_shape
+@pytest.mark.parametrize("n", [1, 3])
+def test_resnet_discriminator_gives_one_logit_an_image_and_judges_each_by_itself(shape, n):
+    network, images = ResNetDiscriminator(shape, share=1 / 16), torch.rand(4, *shape)
+    logits = network(images[:n])
+    assert logits.shape == (n,)
+    torch.testing.assert_close(network(images)[:n], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_resnets_of_32_pixels_are_as_large_as_the_papers():
+    """SNGAN's CIFAR-10 networks, counted by hand from table 4 of Miyato et al. 2018, with z of 128."""
+
+    def conv(before, after, side=3):
+        return before * after * side * side + after
+
+    up = 2 * (2 * 256) + 2 * conv(256, 256) + conv(256, 256, 1)
+    generator = (128 + 1) * 256 * 16 + 3 * up + 2 * 256 + conv(256, 3)
+    first = conv(3, 128) + conv(128, 128) + conv(3, 128, 1)
+    second = 2 * conv(128, 128) + conv(128, 128, 1)
+    discriminator = first + second + 2 * (2 * conv(128, 128)) + 129
+    for network, expected in ((ResNetGenerator(128, (3, 32, 32)), generator),
+                              (ResNetDiscriminator((3, 32, 32)), discriminator)):  # fmt: skip
+        assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+def test_resnet_has_the_sizes_of_dcgan():
+    assert list(RESNET_STAGES) == list(STAGES)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [MLPDiscriminator((1, 16, 16)), DCGANDiscriminator((1, 16, 16)), ResNetDiscriminator((1, 16, 16), share=1 / 8)],
+)
+def test_a_discriminators_head_reads_its_features(network):
+    images = torch.rand(5, 1, 16, 16)
+    network.eval()
+    features = network.features(images)
+    assert features.shape[:2] == (5, network.feature_size)
+    torch.testing.assert_close(network.head(features), network(images))
+
+
+def test_spectrum_is_normalised_to_a_largest_singular_value_of_1():
+    network = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 1))
+    normalize_spectrum(network)
+    network.train()
+    for _ in range(50):
+        network(torch.rand(2, 2, 6, 6))
+    for layer in (network[0], network[3]):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 28, 20), (3, 7, 5), (1, 1, 3)])
