@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from forked import two_processes
 from torchmetrics import MetricCollection
 
 from lightning_genmodels.metrics import (
@@ -55,28 +55,8 @@ def modes(rank, world_size):
     return {**{f"digits/{name}": value for name, value in digits.compute().items()}, **plane.compute()}
 
 
-def in_one_of_two(rank, address, queue):
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    queue.put(scores(rank, 2))
-    distributed.barrier()
-    distributed.destroy_process_group()
-
-
-def two_processes(function, tmp_path):
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    processes = [context.Process(target=function, args=(rank, f"file://{tmp_path}/meet", queue)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    found = [queue.get() for _ in processes]
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    return found
-
-
 def test_two_processes_with_uneven_shares_score_as_one(tmp_path):
-    found = two_processes(in_one_of_two, tmp_path)
+    found = two_processes(scores, tmp_path)
     assert found[0] == pytest.approx(scores(0, 1), rel=1e-5, abs=1e-6)
     assert found[0] == found[1]
     assert 0 < found[0]["precision"] < 1
@@ -84,17 +64,14 @@ def test_two_processes_with_uneven_shares_score_as_one(tmp_path):
     assert 0 < found[0]["mode_spread"] < 3
 
 
-def one_of_two_without_images(rank, address, queue):
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+def without_generated_images(rank, world_size):
     metric = FrechetDistance("pixels")
     for real, part in zip((True, False), images(), strict=True):
         if rank == 0 or real:  # the other has no generated ones
-            metric.update(part[rank::2] if real else part, real=real)
-    queue.put(metric.compute()["fid_pixels"].item())
-    distributed.barrier()
-    distributed.destroy_process_group()
+            metric.update(part[rank::world_size] if real else part, real=real)
+    return metric.compute()["fid_pixels"].item()
 
 
 def test_a_process_without_generated_images_adds_nothing(tmp_path):
-    found = two_processes(one_of_two_without_images, tmp_path)
+    found = two_processes(without_generated_images, tmp_path)
     assert found[0] == found[1] == pytest.approx(scores(0, 1)["fid_pixels"], rel=1e-5)
