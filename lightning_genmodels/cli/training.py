@@ -1,5 +1,6 @@
 """`genmodels fit | validate | test | predict`: LightningCLI with run folders, exact resume and pictures."""
 
+import inspect
 import re
 import sys
 import warnings
@@ -131,6 +132,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
 
     def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
         """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
+        if "label_names" in kwargs and not takes(class_type, "label_names"):
+            del kwargs["label_names"]  # the link from the data gives it to whatever hands its arguments on
         try:
             return class_type(*args, **kwargs)
         except Exception as error:  # raised again, here and in instantiate_classes()
@@ -267,6 +270,11 @@ def default_name(options: Namespace) -> str:
 def label_names(datamodule: LightningDataModule) -> tuple[str, ...]:
     """The names of the data's classes, or of their attributes."""
     return tuple(getattr(datamodule, "class_names", getattr(datamodule, "attribute_names", ())))
+
+
+def takes(class_type: type[Any], argument: str) -> bool:
+    """Whether the class, or one that it hands its arguments on to, has an argument of that name."""
+    return any(argument in inspect.signature(base).parameters for base in class_type.__mro__[:-1])
 
 
 def one_line(error: Exception) -> str:

@@ -130,6 +130,7 @@ class ConditionalGAN(GAN):
             ema_decay=ema_decay,
             score_count=score_count,
         )
+        self.hparams.pop("packing")  # an option of the base class alone
         # Each class in turn, until training has seen labels that are attributes.
         count = len(self.label_names)
         self.register_buffer("recent_labels", torch.eye(count).repeat(-(-REMEMBERED // count), 1)[:REMEMBERED])
@@ -156,11 +157,11 @@ class ConditionalGAN(GAN):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """As every GAN's; it remembers attributes for samples to come."""
+        super().training_step(batch, batch_idx)
         labels = _labels(batch)
         if labels.is_floating_point():
             vectors = self._as_vectors(labels)[:REMEMBERED].to(self.recent_labels)
-            self.recent_labels = torch.cat([vectors, self.recent_labels])[:REMEMBERED]
-        super().training_step(batch, batch_idx)
+            self.recent_labels.copy_(torch.cat([vectors, self.recent_labels])[:REMEMBERED])
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Also, with an auxiliary classifier, its loss on real and generated images."""

@@ -229,7 +229,7 @@ def test_init_from_copies_what_matches_and_says_which(in_tmp, capsys):
     told = capsys.readouterr().out
     copied, left = (line for line in told.splitlines() if line.startswith(("Weights copied", "Left as they were")))
     assert "generator.layers.0.weight" in copied
-    assert "discriminator.layers.1.weight" in left  # its width follows the image
+    assert "discriminator.features.1.weight" in left  # its width follows the image
     assert "generator.layers.0.weight" not in left
     fit("--init_from", RUN / "checkpoints/last.ckpt", "--trainer.max_steps", 1, "--model.learning_rate", "1e-12")
     before, after = (load_model(RUN.parent / n / "checkpoints/last.ckpt").state_dict() for n in ("0", "2"))
