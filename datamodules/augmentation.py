@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datamodules.seeding import draw
+
 # Standard deviations of the draws.
 ROTATION = 0.15  # radians: 9 degrees
 SCALE = 0.08  # of either side
@@ -27,8 +29,8 @@ def distort(images: Tensor, share: float, generator: torch.Generator, *, binary:
         the same shape and range; outside of the image is 0.
     """
     n = len(images)
-    angle, scale_x, scale_y, shear, shift_x, shift_y = torch.randn(6, n, generator=generator).to(images)
-    chosen = torch.rand(n, generator=generator) < share
+    angle, scale_x, scale_y, shear, shift_x, shift_y = draw(torch.randn, generator, n, 6).T.to(images)
+    chosen = draw(torch.rand, generator, n) < share
     cosine, sine = (ROTATION * angle).cos(), (ROTATION * angle).sin()
     rows = (
         ((1 + SCALE * scale_x) * cosine, SHEAR * shear - sine, SHIFT * shift_x),
@@ -43,4 +45,4 @@ def distort(images: Tensor, share: float, generator: torch.Generator, *, binary:
 
 def draw_binary(images: Tensor, generator: torch.Generator) -> Tensor:
     """Sets every pixel to 1 with its value in [0, 1] as the probability, else to 0 (Salakhutdinov and Murray 2008)."""
-    return (torch.rand(images.shape, generator=generator).to(images.device) < images).to(images)
+    return (draw(torch.rand, generator, *images.shape).to(images.device) < images).to(images)

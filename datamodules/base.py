@@ -37,7 +37,8 @@ class SplitDataModule(LightningDataModule):
     """Loaders over the splits that a subclass reads; not used by itself.
 
     Batches are uint8 on the host and are converted on the device, after the transfer; there, training batches are also
-    changed at random, by draws that are a function of the seed, the number of the batch and the process.
+    changed at random, by draws that are a function of the seed and the number of the batch, whatever the number of
+    processes that share it.
 
     A subclass has `image_shape` and `read_splits`, and either `to_float` alone or `change` as well.
 
@@ -53,6 +54,8 @@ class SplitDataModule(LightningDataModule):
     def __init__(self, *, batch_size: int, num_workers: int, seed: int) -> None:
         super().__init__()
         self.check_least(("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0))
+        if seed >= 2**63:
+            raise DataError(f"{type(self).__name__}: seed is {seed}; expected below 2^63.")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
@@ -130,6 +133,11 @@ class SplitDataModule(LightningDataModule):
             )
         if not len(split):
             raise DataError(f"{type(self).__name__}: the {name} split is empty; expected 1 item or more.")
+        if len(split) < world_size:  # each has to take part in every batch
+            raise DataError(
+                f"{type(self).__name__}: the {name} split has {len(split)} item(s) for {world_size} processes; "
+                "expected one for each at least."
+            )
         sampler = EpochSampler(
             len(split), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size
         )
@@ -165,7 +173,8 @@ class SplitDataModule(LightningDataModule):
         if trainer is None or not trainer.training:
             return self.to_float(batch)
         # It runs before every callback's hook, and so before ExactResume seeds: the draws have a source of their own.
-        return self.change(batch, batch_generator(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank))
+        step, place = trainer.fit_loop.total_batch_idx, (trainer.global_rank, trainer.world_size)
+        return self.change(batch, batch_generator(self.seed, step, *place))
 
 
 def seeded_split(length: int, held_out: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,9 @@ class ImageBatch(NamedTuple):
     """Images with their labels; unpacks as a tuple.
 
     Attributes:
-        image: (N, C, H, W), uint8 in [0, 255] from a loader, float32 in [0, 1] once in the model's hands.
-        label: (N,), int64: classes; or (N, attributes), uint8 from a loader, then float32.
+        image: (N, C, H, W), uint8 in [0, 255] from a loader, float32 in [0, 1] once in the model's hands; points in the
+            plane, (N, 2, 1, 1), are floats from the loader on.
+        label: (N,), int64: classes; or (N, attributes), float32 once in the model's hands.
     """
 
     image: Tensor

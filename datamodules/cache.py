@@ -87,6 +87,8 @@ def build(
     """
     needed = len(items) * sum(field.nbytes for field in fields)
     partial = folder.with_name(f"{folder.name}.partial")
+    if _is_whole(folder, len(items), fields):  # which may lie where nothing can be written
+        return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):

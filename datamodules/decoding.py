@@ -1,6 +1,7 @@
 """Picture files as tensors: what a person would see, or what a sensor measured."""
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from datamodules.errors import DataError
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"))
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"))
 PNG, PNG_BITS = b"\x89PNG\r\n\x1a\n", 24  # how it begins, and where its header has the number of bits
 # Decoders raise these for a file that is not whole; Pillow in particular has no class of its own for it.
 DAMAGED = (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, EOFError, IndexError, KeyError,
@@ -101,6 +102,10 @@ def read_numbers(path: Path, bits: int) -> Tensor:
                 )
                 raise DataError(f"{path} has {kind}; expected one channel of {bits} bits.")
             numbers = np.array(opened)
+            if data[:2] in (b"P2", b"P5") and (top := _largest(data)) != 2**bits - 1:  # Pillow has scaled them
+                raise DataError(f"{path} has values up to {top}; expected up to {2**bits - 1}.")
+            if bits == 16 and not 0 <= numbers.min() <= numbers.max() < 2**16:  # of a TIFF of 32 bits
+                raise DataError(f"{path} holds {numbers.min()} to {numbers.max()}; expected 16 bits, 0 to 65535.")
     except DAMAGED as error:
         raise DataError(f"{path} is damaged or no picture ({_reason(error)}).") from error
     kinds = {8: np.uint8, 16: np.int32, 32: np.float32}
@@ -114,6 +119,11 @@ def check_same_size(path: Path, picture: Tensor, other_path: Path, other: Tensor
             f"{path} has {picture.shape[2]}x{picture.shape[1]} pixels and {other_path} "
             f"{other.shape[2]}x{other.shape[1]}; expected the same size."
         )
+
+
+def _largest(data: bytes) -> int:
+    """The fourth word of a PGM's header: the number that stands for white."""
+    return int(re.sub(rb"#[^\n]*", b"", data[:4096]).split()[3])
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datamodules.seeding import draw
 from datamodules.transforms import mirror
 
 
@@ -26,7 +27,7 @@ def move_pairs(
         generator: on the CPU.
     """
     n, _, height, width = images.shape
-    draws = torch.rand(n, 3, generator=generator)
+    draws = draw(torch.rand, generator, n, 3)
     mirrored = (draws[:, 0] < 0.5) & flip
     if not rotation and zoom == 1:
         return mirror(images, mirrored), mirror(depths, mirrored)
@@ -55,7 +56,7 @@ def vary_colours(images: Tensor, share: float, generator: torch.Generator) -> Te
         generator: on the CPU.
     """
     n, channels = images.shape[:2]
-    factors = (1 + share * (2 * torch.rand(n, 2 + channels, generator=generator) - 1)).to(images.device)
+    factors = (1 + share * (2 * draw(torch.rand, generator, n, 2 + channels) - 1)).to(images.device)
     contrast, brightness, colours = factors[:, :1], factors[:, 1:2], factors[:, 2:]
     if not share:
         return images

@@ -1,5 +1,6 @@
 """Images with the depth of what they show."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -46,10 +47,13 @@ def metres(numbers: Tensor, scale: float, offset: float, invalid: float | None, 
             `name`.
     """
     values = numbers.double()
-    if not values.isfinite().all():
+    if invalid is None:
+        missing = torch.zeros_like(values, dtype=torch.bool)
+    else:
+        missing = values == invalid if math.isfinite(invalid) else ~values.isfinite()
+    if not (values.isfinite() | missing).all():
         raise DataError(f"{name} holds {int((~values.isfinite()).sum())} values that are not finite; expected numbers.")
     depth = (values + offset) * scale
-    missing = values == invalid if invalid is not None else torch.zeros_like(values, dtype=torch.bool)
     if (low := depth[~missing].min().item() if not missing.all() else 1) < 0:
         raise DataError(f"{name} holds a depth of {low:.4g} m; expected 0 or more.")
     depth[missing] = 0
@@ -67,13 +71,20 @@ def read_depth_pair(
     image, numbers = read_image(image_path), read_numbers(depth_path, bits)
     check_same_size(depth_path, numbers, image_path, image)
     depth = metres(numbers, scale, offset, invalid, str(depth_path))
-    return crop_and_resize(image, depth, crop, size)
+    return crop_and_resize(image, depth, crop, size, str(depth_path))
 
 
-def crop_and_resize(image: Tensor, depth: Tensor, crop: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What a crop keeps of an image and its depth, resized, the depth to the nearest pixel."""
+def crop_and_resize(image: Tensor, depth: Tensor, crop: str, size: tuple[int, int], name: str) -> tuple[Tensor, Tensor]:
+    """What a crop keeps of an image and its depth, resized, the depth to the nearest pixel.
+
+    Raises:
+        DataError: where the crop leaves no pixel, or no measurement; it begins with `name`.
+    """
     rows, columns = crop_window(crop, *image.shape[1:])
-    return resize_image(image[:, rows, columns], size), resize_nearest(depth[:, rows, columns], size)
+    kept = depth[:, rows, columns]
+    if not kept.any():
+        raise DataError(f"{name} holds no measurement in what crop {crop!r} keeps; expected some number.")
+    return resize_image(image[:, rows, columns], size), resize_nearest(kept, size)
 
 
 class DepthPairsDataModule(FileDataModule):
@@ -95,7 +106,8 @@ class DepthPairsDataModule(FileDataModule):
         bits: of a depth map: 8, 16, or 32 for floating point.
         scale: metres of a stored unit; .001 for millimetres.
         offset: added to a stored number before scaling.
-        invalid: stored number that stands for no measurement; None if there is none.
+        invalid: stored number that stands for no measurement, nan or inf for all that are not finite; None if there is
+            none.
         image_size: height and width in pixels that a model sees.
         crop: what is used of an image: "none" is all; "eigen": rows 45 to 471 and columns 41 to 601 of 480x640 (NYU);
             "garg": rows .408 to .992 and columns .036 to .964 (KITTI).
@@ -161,6 +173,7 @@ class DepthPairsDataModule(FileDataModule):
             ("bits", bits, bits in (8, 16, 32), "8, 16 or 32"),
             ("crop", crop, crop in get_args(CropName), f"one of {', '.join(get_args(CropName))}"),
             ("scale", scale, 0 < scale < float("inf"), "above 0, and finite"),
+            ("offset", offset, math.isfinite(offset), "a finite number"),
             ("rotation", rotation, 0 <= rotation <= 180, "0 to 180 degrees"),
             ("zoom", zoom, 1 <= zoom < float("inf"), "1 or more, and finite"),
             ("jitter", jitter, 0 <= jitter < 1, "at least 0 and below 1"),
@@ -232,9 +245,10 @@ class DepthPairsDataModule(FileDataModule):
                 raise DataError(f"{depths} holds {len(maps)} depth maps; expected {len(found)}, one for each image.")
             return [(str(image), str(depth)) for image, depth in zip(found, maps, strict=True)]
         by_stem, depth_of = pictures_by_stem(images), pictures_by_stem(depths)
-        for stem, path in by_stem.items():
-            if stem not in depth_of:
-                self.report(f"{path} has no partner; expected {depths / stem} with any picture's suffix.")
+        for own, other, side in ((by_stem, depth_of, depths), (depth_of, by_stem, images)):
+            for stem, path in own.items():
+                if stem not in other:
+                    self.report(f"{path} has no partner; expected {side / stem} with any picture's suffix.")
         return [(str(image), str(depth_of[stem])) for stem, image in by_stem.items() if stem in depth_of]
 
     def _read_lists(self, items: Sequence[Item]) -> dict[str, Tensor]:
@@ -247,7 +261,7 @@ class DepthPairsDataModule(FileDataModule):
                 names = self._read_names(path)
                 stems = [name if name in place else Path(name).stem for name in names]
                 if missing := [name for name, stem in zip(names, stems, strict=True) if stem not in place]:
-                    raise DataError(f"{path} names {missing[0]}, which {self.data_dir / self.images} does not hold.")
+                    raise DataError(f"{path} names {missing[0]}, which the set does not hold.")
                 listed[split] = torch.tensor([place[stem] for stem in sorted(stems, key=natural_order)])
         split_of: dict[int, str] = {}
         for split, rows in listed.items():

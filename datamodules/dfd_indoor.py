@@ -1,6 +1,8 @@
 """Indoor scenes, in and out of focus, with depth."""
 
 from datamodules.depth_pairs import DepthPairsDataModule
+from datamodules.errors import DataError
+from datamodules.files import Source
 from datamodules.folders import default_data_dir
 
 
@@ -63,8 +65,19 @@ class DFDIndoorDataModule(DepthPairsDataModule):
             batch_size=batch_size,
             num_workers=num_workers,
             val_fraction=val_fraction,
+            test_fraction=0.0,
             seed=seed,
             cache=cache,
             cache_dir=cache_dir,
             memory_budget=memory_budget,
         )
+
+    def find(self, split: str) -> Source:
+        """The pairs' files; see the base class."""
+        for name in ("train", "test"):  # the official splits; none is made up
+            if not (self.data_dir / self.images / name).is_dir():
+                raise DataError(
+                    f"{self.data_dir / self.images / name} is no folder; expected the set as published: give the "
+                    "folder above dfd_indoor as data_dir."
+                )
+        return super().find(split)

@@ -9,12 +9,13 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import URLError
 
+from filelock import FileLock
 from torch.hub import download_url_to_file
 
 from datamodules.errors import DataError
@@ -35,6 +36,32 @@ def leaving_no_empty_folders(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # not there, or not empty
                 path.rmdir()
         raise
+
+
+@contextmanager
+def downloading(folder: Path, stale: Sequence[str]) -> Iterator[None]:
+    """Makes a folder for a download that one process does, while others wait; nothing is left there where it fails.
+
+    Args:
+        folder: where.
+        stale: patterns of what killed downloads have left there, which is removed first.
+
+    Raises:
+        DataError: where it cannot be written.
+    """
+    with leaving_no_empty_folders(folder):
+        lock = folder / ".download.lock"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):
+                try:
+                    for path in [path for pattern in stale for path in folder.glob(pattern)]:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{folder} cannot be written ({error.strerror}); expected a folder for data.") from error
 
 
 def fetch_archive(url: str, folder: Path, inside: str, place: Path | None = None) -> None:

@@ -2,10 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from datamodules.decoding import read_image
-from datamodules.download import fetch_archive
+from datamodules.download import downloading, fetch_archive
 from datamodules.errors import DataError
 from datamodules.files import Source
 from datamodules.folders import SPLITS, default_data_dir, holds_pictures, pictures_in
@@ -96,9 +97,13 @@ class FacadesDataModule(PairedImagesDataModule):
         """Downloads and verifies the set where its folder is missing and `download` allows it."""
         if self.folder.exists() or not self.download:
             return
+        with downloading(self.data_dir, (f"{self.folder.name}.partial", ".download-*")):
+            if not self.folder.exists():  # else another process was faster
+                self._fetch()
+
+    def _fetch(self) -> None:
         # It gets its name when it is verified, so that half a set is never taken for a whole one.
         partial = self.folder.with_name(f"{self.folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
         fetch_archive(URL, partial, "facades", place=self.folder)
         print(f"{self.folder}: the archive has no published checksum; verifying that its files are whole.")
         try:
@@ -121,11 +126,18 @@ class FacadesDataModule(PairedImagesDataModule):
         """All three."""
         return SPLITS
 
+    def faults(self) -> Iterator[str]:
+        """As every set of files; and whether as many pairs are there as were published."""
+        yield from super().faults()
+        for split, count in COUNTS.items():
+            if holds_pictures(self.folder / split) and (found := len(pictures_in(self.folder / split))) != count:
+                yield f"{self.folder / split} holds {found} pairs; expected {count} as published."
+
     def find(self, split: str) -> Source:
         """The pairs' files; see the base class."""
         if not holds_pictures(self.folder / split):
             raise DataError(
                 f"{self.folder / split} holds no pictures; expected {COUNTS[split]} pairs as published: give the "
-                "folder above facades as data_dir, or set download to true."
+                "folder above facades as data_dir; or remove it, and set download to true."
             )
         return super().find(split)

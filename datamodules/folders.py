@@ -55,6 +55,17 @@ def holds_pictures(folder: Path) -> bool:
     return folder.is_dir() and bool(_pictures(folder))
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in it, in natural order; none where it is no folder. Hidden ones are left out."""
+    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return sorted((p for p in found if not p.name.startswith(".")), key=lambda path: natural_order(path.name))
+
+
+def folders_of_pictures(folder: Path) -> tuple[str, ...]:
+    """Names of the folders in it that hold pictures, in natural order."""
+    return tuple(path.name for path in subfolders(folder) if holds_pictures(path))
+
+
 def _pictures(folder: Path) -> list[Path]:
     try:
         return [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]

@@ -11,7 +11,7 @@ from datamodules.cache import Field
 from datamodules.decoding import read_image
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.folders import SPLITS, holds_pictures, natural_order, pictures_in
+from datamodules.folders import SPLITS, folders_of_pictures, holds_pictures, pictures_in, subfolders
 from datamodules.transforms import crop_and_flip, resize_image, square_crop
 
 
@@ -94,7 +94,7 @@ class ImageFolderDataModule(FileDataModule):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, of the training split's folders; empty where there are none."""
         folder = self._split_folder("train")
-        return () if holds_pictures(folder) else _class_folders(folder)
+        return () if holds_pictures(folder) else folders_of_pictures(folder)
 
     @property
     def num_classes(self) -> int:
@@ -128,13 +128,16 @@ class ImageFolderDataModule(FileDataModule):
         if not (self.data_dir / "train").is_dir():
             return
         for path in sorted(self.data_dir.iterdir()):
-            if path.name not in SPLITS and (holds_pictures(path) or _class_folders(path)):
+            if path.name not in SPLITS and (holds_pictures(path) or folders_of_pictures(path)):
                 self.report(
                     f"{path} holds pictures beside {self.data_dir / 'train'}; expected {', '.join(SPLITS)} alone."
                 )
 
     def _files(self, folder: Path) -> tuple[list[Item], list[int]]:
-        names, found = self.class_names, _class_folders(folder)
+        names, found = self.class_names, folders_of_pictures(folder)
+        for path in subfolders(folder):
+            for deeper in folders_of_pictures(path):
+                self.report(f"{path / deeper} holds pictures; expected them in {path} itself.")
         if found and holds_pictures(folder):
             raise DataError(
                 f"{folder} holds both pictures and a folder of them, {found[0]}; expected pictures, or a folder for "
@@ -145,9 +148,6 @@ class ImageFolderDataModule(FileDataModule):
             return items, [0] * len(items)
         if not found:
             raise DataError(f"{folder} holds no folder of pictures; expected one for each class: {', '.join(names)}.")
-        for name in found:
-            for deeper in _class_folders(folder / name):
-                self.report(f"{folder / name / deeper} holds pictures; expected them in {folder / name} itself.")
         # A held-out split may lack a class.
         files = {name: pictures_in(folder / name) if name in found else [] for name in names}
         if more := [name for name in found if name not in names]:
@@ -169,9 +169,3 @@ class ImageFolderDataModule(FileDataModule):
         """Converts a training batch, and with `flip` mirrors half of it."""
         (images,) = crop_and_flip([batch.image], (self.image_size, self.image_size), self.flip, generator)
         return self.to_float(batch._replace(image=images))
-
-
-def _class_folders(folder: Path) -> tuple[str, ...]:
-    """The folders in it that hold pictures, in natural order; hidden ones are left out."""
-    found = (path for path in (folder.iterdir() if folder.is_dir() else ()) if not path.name.startswith("."))
-    return tuple(sorted((path.name for path in found if holds_pictures(path)), key=natural_order))

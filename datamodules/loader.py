@@ -42,14 +42,14 @@ class EpochSampler:
     def __len__(self) -> int:
         if self.shuffle:
             return self.length // (self.batch_size * self.world_size)
-        longest = -(-self.length // self.world_size)
-        return -(-longest // self.batch_size)
+        shortest = self.length // self.world_size
+        return max(1, -(-shortest // self.batch_size))
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shuffle:
             own = torch.arange(self.length)[self.rank :: self.world_size]
             batches = own.split(self.batch_size)
-            # Every process has as many batches: in each, DDP waits for the others.
+            # Every process has as many batches, none of them empty: in each, DDP waits for the others.
             yield from batches if len(batches) == len(self) else own.tensor_split(len(self))
             return
         # Another seed for each (seed, epoch); neighbouring pairs must not share one.

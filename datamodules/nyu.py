@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from collections.abc import Sequence
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -16,7 +17,7 @@ from datamodules.base import draw_splits
 from datamodules.batches import PairBatch
 from datamodules.cache import Field
 from datamodules.depth_pairs import CropName, DepthPairsDataModule, crop_and_resize, metres
-from datamodules.download import leaving_no_empty_folders
+from datamodules.download import downloading
 from datamodules.errors import DataError
 from datamodules.files import Item, Source
 from datamodules.folders import default_data_dir
@@ -45,8 +46,14 @@ def read_labelled(item: Item, path: str, size: tuple[int, int], crop: str) -> tu
     except DAMAGED as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is damaged: pair {number} cannot be read ({reason}).") from error
-    depth = metres(depth, 1.0, 0.0, 0.0, f"{path}, pair {number}")
-    return crop_and_resize(image, depth, crop, size)
+    name = f"{path}, pair {number}"
+    if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or image.shape[1:] != depth.shape[1:]:
+        raise DataError(
+            f"{name} is an image of {tuple(image.shape)} {image.dtype} with a depth of {tuple(depth.shape[1:])}; "
+            "expected 3 channels of bytes and as many pixels."
+        )
+    depth = metres(depth, 1.0, 0.0, 0.0, name)
+    return crop_and_resize(image, depth, crop, size, name)
 
 
 class NYUDepthDataModule(DepthPairsDataModule):
@@ -121,6 +128,7 @@ class NYUDepthDataModule(DepthPairsDataModule):
             batch_size=batch_size,
             num_workers=num_workers,
             val_fraction=val_fraction,
+            test_fraction=0.0,
             seed=seed,
             cache=cache,
             cache_dir=cache_dir,
@@ -137,11 +145,11 @@ class NYUDepthDataModule(DepthPairsDataModule):
             lists = [self.data_dir / f"{split}.txt" for split in ("train", "test")]
             if path.is_file() or (name == SPLITS_FILE and all(found.is_file() for found in lists)):
                 continue
-            with leaving_no_empty_folders(self.data_dir):
-                self._fetch(name, path)
+            with downloading(self.data_dir, (f"{path.stem}.partial*",)):
+                if not path.is_file():  # else another process was faster
+                    self._fetch(name, path)
 
     def _fetch(self, name: str, path: Path) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         partial_path = path.with_suffix(".partial")
         try:
             download_url_to_file(URLS[name], str(partial_path))
@@ -154,6 +162,8 @@ class NYUDepthDataModule(DepthPairsDataModule):
         try:
             self._verify(name, partial_path)
             os.replace(partial_path, path)
+        except DataError as error:
+            raise DataError(f"{URLS[name]}: {str(error).replace(str(partial_path), name)}") from error
         finally:
             partial_path.unlink(missing_ok=True)
 
@@ -175,11 +185,7 @@ class NYUDepthDataModule(DepthPairsDataModule):
                 )
             return super().find(split)
         items = [(str(number),) for number in range(COUNT)]
-        listed = (
-            self._read_lists(items)
-            if all((self.data_dir / f"{name}.txt").is_file() for name in ("train", "test"))
-            else self._official_split(self.data_dir / SPLITS_FILE)
-        )
+        listed = self._read_lists(items)
         training = listed["train"]
         drawn = draw_splits(len(training), self.val_fraction, 0.0, self.seed)
         return Source(
@@ -192,6 +198,20 @@ class NYUDepthDataModule(DepthPairsDataModule):
             options=self.crop,
             container=str(path),
         )
+
+    def _read_lists(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        """The rows of the official splits: as the two lists have them, else as the published file; none is made up."""
+        there = {name: (self.data_dir / f"{name}.txt").is_file() for name in ("train", "test")}
+        if all(there.values()):
+            return super()._read_lists(items)
+        if any(there.values()):
+            raise DataError(f"{self.data_dir} holds only one of train.txt and test.txt; expected both or neither.")
+        place = {Path(item[0]).stem.lstrip("0") or "0": row for row, item in enumerate(items)}
+        splits = self._official_split(self.data_dir / SPLITS_FILE)
+        missing = [number for rows in splits.values() for number in rows.tolist() if str(number) not in place]
+        if missing:
+            raise DataError(f"{self.data_dir / SPLITS_FILE} names pair {missing[0]}, which the set does not hold.")
+        return {name: torch.tensor([place[str(number)] for number in rows.tolist()]) for name, rows in splits.items()}
 
     def _official_split(self, path: Path) -> dict[str, Tensor]:
         from scipy.io import loadmat, matlab  # slow to import, and only this form needs it
@@ -210,4 +230,7 @@ class NYUDepthDataModule(DepthPairsDataModule):
         for name, rows in splits.items():
             if not len(rows) or int(rows.min()) < 0 or int(rows.max()) >= COUNT:
                 raise DataError(f"{path} is damaged: {name}Ndxs is not numbers from 1 to {COUNT}.")
+        every = torch.cat([*splits.values()])
+        if len(every.unique()) < len(every):
+            raise DataError(f"{path} is damaged: it names a pair twice; expected each once in one split.")
         return splits

@@ -13,7 +13,7 @@ from datamodules.cache import Field
 from datamodules.decoding import check_same_size, read_image, read_numbers
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.folders import SPLITS, holds_pictures, pictures_by_stem, pictures_in
+from datamodules.folders import SPLITS, folders_of_pictures, holds_pictures, pictures_by_stem, pictures_in
 from datamodules.transforms import crop_and_flip, resize_image, resize_nearest
 
 DirectionName = Literal["AtoB", "BtoA"]
@@ -220,15 +220,23 @@ class PairedImagesDataModule(FileDataModule):
         for a, b in ((root / split / "A", root / split / "B"), (root / f"{split}A", root / f"{split}B"), *alone):
             if a.is_dir() or b.is_dir():
                 return a, b
-        for folder in (root / split, *([root] if split == "train" else [])):
-            if holds_pictures(folder):
-                return (folder,)
-        return ()
+        if (root / split).is_dir():
+            return (root / split,)
+        return (root,) if split == "train" and holds_pictures(root) else ()
 
     def _pairs(self, split: str) -> list[Item]:
         place = self._place(split)
+        if (self.folder / "train").is_dir():
+            sides = [f"{each}{side}" for each in SPLITS for side in "AB"]
+            for name in folders_of_pictures(self.folder):
+                if name not in (*SPLITS, *sides):
+                    self.report(
+                        f"{self.folder / name} holds pictures beside train; expected {', '.join(SPLITS)} alone."
+                    )
         if len(place) == 1:
             return [(str(path),) for path in pictures_in(place[0])]
+        if place[0].parent == self.folder / split and holds_pictures(place[0].parent):
+            self.report(f"{place[0].parent} holds pictures beside A and B; expected them in these.")
         first, second = map(pictures_by_stem, place)
         for own, other, side in ((first, second, place[1]), (second, first, place[0])):
             for stem, path in own.items():

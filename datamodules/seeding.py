@@ -1,14 +1,33 @@
 """Seeds of what is drawn at random."""
 
 import hashlib
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 
-def batch_generator(seed: int, batch: int, rank: int) -> torch.Generator:
-    """A generator on the CPU for one batch's draws: the same after a resume, another for each process."""
-    digest = hashlib.blake2b(repr((seed, batch, rank)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+class BatchGenerator(torch.Generator):
+    """A source of draws on the CPU that knows which part of the batch, shared by processes, is drawn for."""
+
+    rank = 0
+    world_size = 1
+
+
+def batch_generator(seed: int, batch: int, rank: int = 0, world_size: int = 1) -> BatchGenerator:
+    """A generator for one batch's draws: the same after a resume and, by `draw`, with any number of processes."""
+    digest = hashlib.blake2b(repr((seed, batch, 0)).encode(), digest_size=8).digest()
+    generator = BatchGenerator()
+    generator.manual_seed(int.from_bytes(digest, "little") >> 1)
+    generator.rank, generator.world_size = rank, world_size
+    return generator
+
+
+def draw(function: Callable[..., Tensor], generator: torch.Generator, n: int, *shape: int) -> Tensor:
+    """(n, *shape) of `torch.rand` or `torch.randn`: drawn for the whole batch; a process takes its own rows."""
+    world_size = getattr(generator, "world_size", 1)
+    rows = slice(getattr(generator, "rank", 0) * n, None)
+    return function(n * world_size, *shape, generator=generator)[rows][:n]
 
 
 def item_generators(split: str, train_count: int) -> list[torch.Generator]:

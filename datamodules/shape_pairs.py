@@ -59,6 +59,11 @@ class ShapePairsDataModule(SplitDataModule):
         return (3, self.image_size, self.image_size)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, where the target is one of them."""
+        return CLASSES if self.target_classes else ()
+
+    @property
     def target_channels(self) -> int:
         """Channels of the target: 3, or the number of classes."""
         return self.target_classes or 3

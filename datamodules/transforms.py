@@ -7,6 +7,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from datamodules.seeding import draw
+
 
 def crop_and_flip(
     tensors: Sequence[Tensor], size: tuple[int, int], flip: bool, generator: torch.Generator | None
@@ -28,7 +30,7 @@ def crop_and_flip(
         corner, mirrored = (spare // 2).expand(n, 2), torch.zeros(n, dtype=torch.bool)
     else:
         # Always drawn, so that neither option changes what the other draws.
-        draws = torch.rand(n, 3, generator=generator)
+        draws = draw(torch.rand, generator, n, 3)
         corner, mirrored = (draws[:, :2] * (spare + 1)).long(), (draws[:, 2] < 0.5) & flip
     if spare.any():
         places = corner.tolist()  # slices copy whole rows; an index for each pixel would be many times slower

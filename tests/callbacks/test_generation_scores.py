@@ -416,9 +416,9 @@ def rows_of(run):
         return [row for row in csv.DictReader(file) if row["val/fid_digits"]]
 
 
-@pytest.mark.parametrize("model", ["mine.Wavering", "GAN"])
+@pytest.mark.parametrize("model", ["wavering.Wavering", "GAN"])
 def test_the_best_checkpoint_has_the_lowest_logged_score(in_tmp, monkeypatch, capsys, model):
-    Path("mine.py").write_text(WAVERING)
+    Path("wavering.py").write_text(WAVERING)
     monkeypatch.syspath_prepend(str(in_tmp))
     fit_by_command("--model", model, "--data", "DigitsDataModule", "--trainer.max_epochs", 3,
                    "--trainer.check_val_every_n_epoch", 1, "--trainer.callbacks", "GenerationScores",

@@ -9,7 +9,7 @@ from miniature import write_mnist
 
 from datamodules import DataError, DigitsDataModule, FashionMNISTDataModule, MNISTDataModule, augmentation
 from datamodules.augmentation import distort, draw_binary
-from datamodules.seeding import batch_generator
+from datamodules.seeding import batch_generator, draw
 
 SPREADS = ("ROTATION", "SCALE", "SHEAR", "SHIFT")
 
@@ -134,11 +134,19 @@ def test_pixels_are_drawn_with_their_value_as_the_probability():
     assert not torch.equal(draw_binary(values, seeded(1)), drawn)
 
 
-def test_generators_of_neighbouring_seeds_batches_and_processes_draw_differently():
-    draws = {tuple(torch.rand(4, generator=batch_generator(*key)).tolist()) for key in np.ndindex(3, 3, 3)}
-    assert len(draws) == 27
-    assert torch.equal(torch.rand(4, generator=batch_generator(1, 2, 0)),
-                       torch.rand(4, generator=batch_generator(1, 2, 0)))  # fmt: skip
+def test_generators_of_neighbouring_seeds_and_batches_draw_differently():
+    draws = {tuple(torch.rand(4, generator=batch_generator(*key)).tolist()) for key in np.ndindex(3, 3)}
+    assert len(draws) == 9
+    assert torch.equal(torch.rand(4, generator=batch_generator(1, 2)), torch.rand(4, generator=batch_generator(1, 2)))
+
+
+@pytest.mark.parametrize("function", [torch.rand, torch.randn])
+def test_processes_draw_their_rows_of_what_one_draws(function):
+    whole = draw(function, batch_generator(1, 2), 30, 3)
+    parts = [draw(function, batch_generator(1, 2, rank, 3), 10, 3) for rank in range(3)]
+    assert torch.equal(torch.cat(parts), whole)
+    assert len({part[0, 0].item() for part in parts}) == 3
+    assert draw(function, torch.Generator().manual_seed(0), 5).shape == (5,)
 
 
 # The data modules

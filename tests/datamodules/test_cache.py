@@ -312,3 +312,9 @@ def test_a_cache_that_lost_a_part_is_built_anew(tmp_path, fault):
     build(folder, items, fields, decode)
     assert len(calls) == 4
     assert (folder / "0.bin").read_bytes() == bytes([0, 0, 0, 1, 1, 1])
+
+
+def test_whole_cache_is_used_where_nothing_can_be_written(monkeypatch):
+    build(FOLDER, ITEMS, FIELDS, decode)
+    monkeypatch.setattr("datamodules.cache.FileLock", lambda path: pytest.fail("a lock would be written"))
+    build(FOLDER, ITEMS, FIELDS, decode)

@@ -307,3 +307,20 @@ def test_floating_point_values_are_no_picture():
     Image.fromarray(np.zeros((2, 2), np.float32)).save("a.tif")
     message = fault(read_image, Path("a.tif"), 3)
     assert message == "a.tif is damaged or no picture (floating-point values have no colour)."
+
+
+@pytest.mark.parametrize(("bits", "top"), [(16, 1023), (8, 15)])
+def test_values_that_pillow_has_scaled_are_refused(in_tmp, bits, top):
+    kind = ">u2" if top > 255 else np.uint8
+    content = f"P5\n# made\n3 2\n{top}\n".encode() + np.full((2, 3), top, kind).tobytes()
+    Path("a.pgm").write_bytes(content)
+    with pytest.raises(DataError, match=rf"^a\.pgm has values up to {top}; expected up to {2**bits - 1}\.$"):
+        read_numbers(Path("a.pgm"), bits)
+    Path("b.pgm").write_bytes(b"P5 3 2 65535\n" + np.full((2, 3), 1000, ">u2").tobytes())
+    assert read_numbers(Path("b.pgm"), 16).unique().tolist() == [1000]
+
+
+def test_tiff_of_32_bits_is_not_taken_for_one_of_16(in_tmp):
+    Image.fromarray(np.array([[70000, -5]], np.int32)).save("a.tif")
+    with pytest.raises(DataError, match=r"^a\.tif holds -5 to 70000; expected 16 bits, 0 to 65535\.$"):
+        read_numbers(Path("a.tif"), 16)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from datamodules import DataError, DepthPairsDataModule, PairBatch
 from datamodules.depth_augmentation import move_pairs, vary_colours
-from datamodules.depth_pairs import crop_window, metres
+from datamodules.depth_pairs import crop_and_resize, crop_window, metres
 
 HEIGHT, WIDTH = 48, 64
 
@@ -268,7 +268,7 @@ def test_names_with_a_dot_are_found_in_the_lists(tmp_path):
 def test_list_that_names_a_missing_pair_is_named(tmp_path):
     write_pairs(tmp_path, (1, 2))
     (tmp_path / "train.txt").write_text("1\n7.png\n")
-    fails(f"{tmp_path}/train.txt names 7.png, which {tmp_path}/images does not hold.", tmp_path)
+    fails(f"{tmp_path}/train.txt names 7.png, which the set does not hold.", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -294,6 +294,29 @@ def test_order_pairs_the_first_with_the_first_in_natural_order(tmp_path):
         ("9.8.png", "10.1.png"),
         ("11.0.png", "11.2.png"),
     ]
+
+
+def test_depth_map_without_an_image_is_named(tmp_path):
+    write_pairs(tmp_path, (1, 2))
+    (tmp_path / "images/1.png").unlink()
+    fails(f"{tmp_path}/depths/1.png has no partner; expected {tmp_path}/images/1 with any picture's suffix.", tmp_path)
+
+
+def test_map_whose_measurements_are_all_cropped_away_is_named():
+    depth = torch.zeros(1, 100, 100)
+    depth[0, 0, 0] = 1
+    image = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    assert crop_and_resize(image, depth, "none", (100, 100), "a")[1].sum() == 1
+    with pytest.raises(DataError, match=r"^a holds no measurement in what crop 'garg' keeps; expected some number\.$"):
+        crop_and_resize(image, depth, "garg", (10, 10), "a")
+
+
+@pytest.mark.parametrize("invalid", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_can_stand_for_no_measurement(invalid):
+    numbers = torch.tensor([[[1.0, float("nan"), float("inf"), 2.0]]])
+    assert metres(numbers, 0.5, 0.0, invalid, "a").tolist() == [[[0.5, 0, 0, 1]]]
+    with pytest.raises(DataError, match="holds 2 values that are not finite"):
+        metres(numbers, 0.5, 0.0, 0.0, "a")
 
 
 def test_order_needs_as_many_depth_maps_as_images(tmp_path):

@@ -1,10 +1,12 @@
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from made_files import save, stacked
+from made_sets import small_module
 
 from datamodules import DataError, DFDIndoorDataModule
 
@@ -64,7 +66,10 @@ def test_missing_depth_map_is_an_error_as_the_others_would_shift(tmp_path):
 def test_missing_set_is_named(tmp_path):
     with pytest.raises(DataError) as caught:
         module(tmp_path).setup("fit")
-    assert str(caught.value) == f"{tmp_path}/dfd_indoor/rgb is no folder; expected pictures in it."
+    assert str(caught.value) == (
+        f"{tmp_path}/dfd_indoor/rgb/train is no folder; expected the set as published: give the folder above "
+        "dfd_indoor as data_dir."
+    )
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="GENMODELS_DATA names no folder with the real DFD indoor set")
@@ -78,3 +83,10 @@ def test_real_set_has_81_and_29_pairs_with_depths_of_rooms():
     assert 0.1 < measured.min() <= measured.max() < 15
     assert 1 < measured.median() < 6
     assert len(measured) > 0.5 * batch.target.numel()
+
+
+def test_no_split_is_made_up(tmp_path):
+    small_module("DFDIndoorDataModule", tmp_path)
+    shutil.rmtree(tmp_path / "dfd_indoor/rgb/test")
+    with pytest.raises(DataError, match=r"dfd_indoor/rgb/test is no folder; expected the set as published"):
+        DFDIndoorDataModule(str(tmp_path)).setup("fit")

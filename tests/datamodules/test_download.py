@@ -7,6 +7,8 @@ import shutil
 import signal
 import stat
 import tarfile
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from datamodules import DataError, download
-from datamodules.download import fetch_archive, unpack
+from datamodules.download import downloading, fetch_archive, unpack
 
 FILES = {"set/train/1.txt": b"one", "set/train/2.txt": b"two", "set/test/3.bin": bytes(range(256)) * 300}
 FOLDER = Path("data/set")
@@ -271,3 +273,49 @@ def test_set_that_another_process_has_put_there_meanwhile_is_kept(monkeypatch):
     monkeypatch.setattr(os, "replace", second)
     fetch_archive(url("set.tar.gz"), FOLDER, "set")
     assert files_below("data") == FILES
+
+
+def fail_in(folder):
+    with downloading(folder, ("*.partial*",)):
+        assert folder.is_dir()
+        raise DataError("no network")
+
+
+def test_downloading_sweeps_what_was_left_and_leaves_nothing_where_it_fails():
+    folder = Path("data/sets")
+    with pytest.raises(DataError, match="no network"):
+        fail_in(folder)
+    assert not Path("data").exists()
+    folder.mkdir(parents=True)
+    (folder / "a.partial.123").write_bytes(b"half")
+    (folder / "b.partial").mkdir()
+    (folder / "b.partial/1").write_bytes(b"half")
+    (folder / "mine.txt").write_text("kept")
+    with downloading(folder, ("*.partial*",)):
+        (folder / "whole.bin").write_bytes(b"whole")
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.txt", "whole.bin"]
+
+
+def test_downloads_of_two_processes_take_turns():
+    events = []
+
+    def download(number):
+        with downloading(Path("data"), ()):
+            events.append(("begin", number))
+            time.sleep(0.2)
+            events.append(("end", number))
+
+    threads = [threading.Thread(target=download, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [kind for kind, _ in events] == ["begin", "end"] * 2
+
+
+def test_folder_that_cannot_be_made_is_one_sentence():
+    Path("file").write_text("")
+    with pytest.raises(
+        DataError, match=r"^file/sets cannot be written \(Not a directory\); expected a folder for data"
+    ):
+        fail_in(Path("file/sets"))

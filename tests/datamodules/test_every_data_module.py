@@ -89,6 +89,24 @@ def test_batches_of_two_processes_make_the_batch_of_one(tmp_path, name):
 
 
 @every
+def test_what_changes_at_random_does_not_depend_on_the_number_of_processes(tmp_path, name):
+    size = OPTIONS[name].get("batch_size", 2)
+    found = []
+    for processes in (1, 2):
+        parts = []
+        for rank in range(processes):
+            datamodule = small_module(name, tmp_path, batch_size=size // processes)
+            datamodule.trainer = SimpleNamespace(
+                global_rank=rank, world_size=processes, training=True, fit_loop=SimpleNamespace(total_batch_idx=7)
+            )
+            datamodule.setup("fit")
+            parts.append(datamodule.on_after_batch_transfer(next(iter(datamodule.train_dataloader())), 0))
+        found.append([torch.cat(pieces) for pieces in zip(*parts, strict=True)])
+    for one, both in zip(*found, strict=True):
+        torch.testing.assert_close(one, both)
+
+
+@every
 def test_training_draws_are_the_same_after_a_resume(tmp_path, name):
     whole = fit(small_module(name, tmp_path), 5)  # the second epoch is reached by most
     resumed = fit(small_module(name, tmp_path), 5, "saved/step=2.ckpt")
@@ -122,5 +140,6 @@ def test_pickled_one_gives_the_same_batches(tmp_path, name):
 
 
 @every
-def test_whole_set_without_a_fault_has_none(tmp_path, name):
+def test_whole_set_without_a_fault_has_none(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("datamodules.facades.COUNTS", {"train": 12, "val": 2, "test": 3})  # as many as were made
     assert list(small_module(name, tmp_path).faults()) == []

@@ -109,7 +109,7 @@ def test_missing_split_is_named_and_nothing_takes_its_place(tmp_path, split):
     published = {"train": 400, "val": 100, "test": 106}
     assert str(caught.value) == (
         f"{tmp_path}/facades/{split} holds no pictures; expected {published[split]} pairs as published: give the "
-        "folder above facades as data_dir, or set download to true."
+        "folder above facades as data_dir; or remove it, and set download to true."
     )
 
 
@@ -144,7 +144,7 @@ def test_wrong_number_of_files_in_the_archive_is_named_and_nothing_is_kept(publi
     with pytest.raises(DataError) as caught:
         module(root, download=True).prepare_data()
     assert str(caught.value) == f"{facades.URL}: val holds 1 pictures; expected 2."
-    assert list(root.iterdir()) == []
+    assert not root.exists()
 
 
 def test_damaged_file_in_the_archive_is_named_and_nothing_is_kept(published):
@@ -152,7 +152,7 @@ def test_damaged_file_in_the_archive_is_named_and_nothing_is_kept(published):
     with pytest.raises(DataError) as caught:
         module(root, download=True).prepare_data()
     assert str(caught.value).startswith(f"{facades.URL}: train/2.png is damaged or no picture (")
-    assert list(root.iterdir()) == []
+    assert not root.exists()
 
 
 def test_archive_of_something_else_is_named_and_nothing_is_kept(published):
@@ -194,3 +194,12 @@ def test_real_facades_are_400_100_and_106_pairs_of_twelve_classes():
     pixels = torch.from_numpy(np.array(Image.open(REAL / "test/1.jpg"))).float()[:, 256:]
     distance = torch.cdist(pixels.flatten(0, 1), PALETTE.float()).amin(1)
     assert (distance < 40).float().mean() > 0.75
+
+
+def test_a_set_with_fewer_pairs_than_were_published_has_a_fault(published):
+    root = published()
+    datamodule = module(root, download=True)
+    datamodule.prepare_data()
+    assert list(datamodule.faults()) == []
+    (root / "facades/val/1.png").unlink()
+    assert list(datamodule.faults()) == [f"{root}/facades/val holds 1 pairs; expected 2 as published."]

@@ -197,6 +197,12 @@ def test_pictures_in_deeper_folders_are_not_overlooked(tmp_path):
     assert list(module(tmp_path).faults()) == [fault]
 
 
+def test_class_whose_pictures_are_all_deeper_is_not_overlooked(tmp_path):
+    write(tmp_path / "cat", 3)
+    write(tmp_path / "dog" / "more", 5)
+    fails(f"{tmp_path}/dog/more holds pictures; expected them in {tmp_path}/dog itself.", tmp_path)
+
+
 @pytest.mark.parametrize("inside", ["", "cat"])
 def test_folder_beside_train_that_is_no_split_is_not_overlooked(tmp_path, inside):
     write(tmp_path / "train" / inside, 3, 4)

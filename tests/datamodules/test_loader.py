@@ -133,6 +133,22 @@ def test_unshuffled_passes_are_in_the_sets_order():
         assert torch.cat(list(loader)).tolist() == list(range(23))
 
 
+@pytest.mark.parametrize("length", range(1, 14))
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_process_has_as_many_batches_and_none_is_empty(length, batch_size, world_size):
+    if length < world_size:  # a data module refuses it
+        return
+    shards = [
+        list(EpochSampler(length, batch_size, shuffle=False, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    sampler = EpochSampler(length, batch_size, shuffle=False, world_size=world_size)
+    assert {len(batches) for batches in shards} == {len(sampler)}
+    assert all(0 < len(batch) <= batch_size + 1 for batches in shards for batch in batches)
+    assert sorted(torch.cat([batch for batches in shards for batch in batches]).tolist()) == list(range(length))
+
+
 def failing(index):
     if 3 in index:
         raise DataError("3.png is damaged.")

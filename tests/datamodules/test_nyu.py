@@ -96,10 +96,59 @@ def test_both_lists_take_the_place_of_the_official_split(tmp_path):
     assert (sorted(train + val), test) == ([0, 2, 10, 11], [1, 5])
 
 
-def test_one_list_alone_does_not(tmp_path):
-    folder = write_labelled(tmp_path)
+@pytest.mark.parametrize("form", ["labelled", "folders"])
+def test_one_list_alone_is_named(tmp_path, form):
+    folder = write_labelled(tmp_path) if form == "labelled" else write_folders(tmp_path, range(COUNT))
     (folder / "train.txt").write_text("0\n2\n")
-    assert members(module(tmp_path))[2] == [number - 1 for number in TEST]
+    fails(f"{folder} holds only one of train.txt and test.txt; expected both or neither.", tmp_path)
+
+
+def test_folder_form_has_the_official_split_too_and_none_is_made_up(tmp_path):
+    folder = write_folders(tmp_path, range(COUNT))
+    with pytest.raises(DataError, match=r"splits\.mat cannot be read as the official split"):
+        module(tmp_path).setup("fit")
+    (tmp_path / "other").mkdir()
+    (write_labelled(tmp_path / "other") / nyu.SPLITS_FILE).rename(folder / nyu.SPLITS_FILE)
+    train, val, test = members(module(tmp_path))
+    assert sorted(train + val) == [number - 1 for number in TRAIN]
+    assert test == [number - 1 for number in TEST]
+
+
+@pytest.mark.parametrize("wrong", [{"trainNdxs": (1, 2), "testNdxs": (2, 3)}, {"trainNdxs": (1, 1), "testNdxs": (3,)}])
+def test_pair_in_two_splits_or_twice_is_named(tmp_path, wrong):
+    folder = write_labelled(tmp_path)
+    savemat(folder / nyu.SPLITS_FILE, {name: np.array(numbers) for name, numbers in wrong.items()})
+    fails(
+        f"{folder}/splits.mat is damaged: it names a pair twice; expected each once in one split.", tmp_path
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "told"),
+    [
+        (
+            "depths",
+            np.ones((COUNT, WIDTH, HEIGHT // 2), np.float32),
+            "(3, 24, 32) torch.uint8 with a depth of (12, 32)",
+        ),
+        (
+            "images",
+            np.ones((COUNT, 3, WIDTH, HEIGHT), np.float64),
+            "(3, 24, 32) torch.float64 with a depth of (24, 32)",
+        ),
+        ("images", np.ones((COUNT, 1, WIDTH, HEIGHT), np.uint8), "(1, 24, 32) torch.uint8 with a depth of (24, 32)"),
+    ],
+    ids=["size", "type", "channels"],
+)
+@pytest.mark.parametrize("cache", [True, False])
+def test_pair_that_does_not_fit_is_named(tmp_path, field, values, told, cache):
+    path = write_labelled(tmp_path) / nyu.LABELLED
+    with h5py.File(path, "a") as file:
+        del file[field]
+        file[field] = values
+    with pytest.raises(DataError) as caught:
+        members(module(tmp_path, cache=cache))
+    assert f"is an image of {told}; expected 3 channels of bytes and as many pixels." in str(caught.value)
 
 
 def test_official_split_is_needed_beside_the_labelled_file(tmp_path):
@@ -183,6 +232,9 @@ def test_zero_is_a_depth_in_the_folder_form(tmp_path):
     save(folder / "depths/0.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     datamodule = module(tmp_path, val_fraction=0)
     (folder / "train.txt").write_text("0\n")
+    save(folder / "images/1.png", coordinates(HEIGHT, WIDTH, 1))
+    save(folder / "depths/1.png", np.ones((HEIGHT, WIDTH), np.uint8))
+    (folder / "test.txt").write_text("1\n")
     datamodule.setup("fit")
     assert torch.allclose(next(iter(datamodule.train_dataloader())).target, torch.tensor(0.5 * 9.99547 / 255))
 

@@ -331,6 +331,24 @@ def test_set_that_is_not_split_is_trained_on(tmp_path, layout):
     assert list(module(flat).faults()) == []
 
 
+def test_empty_split_is_named_not_made_up(tmp_path):
+    write_pairs(tmp_path, train=4)
+    (tmp_path / "val").mkdir()
+    with pytest.raises(DataError, match=r"/val holds no pictures; expected"):
+        module(tmp_path).setup("fit")
+    assert [fault.split(";")[0] for fault in module(tmp_path).faults()] == [f"{tmp_path}/val holds no pictures"]
+
+
+def test_pictures_where_none_belong_are_not_overlooked(tmp_path):
+    write_pairs(tmp_path, layout="A and B", train=4)
+    save(tmp_path / "train/loose.png", coordinates(SIDE, SIDE, 1))
+    save(tmp_path / "valid/1.png", coordinates(SIDE, SIDE, 1))
+    assert list(module(tmp_path).faults()) == [
+        f"{tmp_path}/valid holds pictures beside train; expected train, val, test alone.",
+        f"{tmp_path}/train holds pictures beside A and B; expected them in these.",
+    ]
+
+
 def test_lengths_are_those_of_the_splits(tmp_path):
     write_pairs(tmp_path, train=4, val=2, test=3)
     assert module(tmp_path).lengths() == {"train": 4, "val": 2, "test": 3}

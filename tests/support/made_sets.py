@@ -56,6 +56,12 @@ def _depth_pairs(root, images="images", depths="depths", kind=np.uint16):
         save(root / depths / f"{number}.png", depth(number).astype(kind))
 
 
+def _nyu(root):
+    _depth_pairs(root / "nyu", kind=np.uint8)
+    for split, numbers in (("train", range(COUNT - 2)), ("test", range(COUNT - 2, COUNT))):
+        (root / "nyu" / f"{split}.txt").write_text("".join(f"{number}\n" for number in numbers))
+
+
 def _dfd(root):
     for split in ("train", "test"):
         _depth_pairs(root / "dfd_indoor", f"rgb/{split}", f"depth/{split}")
@@ -90,7 +96,7 @@ MAKERS = {
     "FashionMNISTDataModule": lambda root: write_mnist(root, "FashionMNIST"),
     "ImageFolderDataModule": _folder,
     "MNISTDataModule": write_mnist,
-    "NYUDepthDataModule": lambda root: _depth_pairs(root / "nyu", kind=np.uint8),
+    "NYUDepthDataModule": _nyu,
     "PairedImagesDataModule": _pairs,
     "StackedMNISTDataModule": write_mnist,
 }
