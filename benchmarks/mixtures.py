@@ -30,12 +30,12 @@ COMMON: dict[str, Any] = {
     "latent_dim": 2, "network": "mlp", "learning_rate": 1e-3, "betas": (0.5, 0.9), "schedule": "linear",
     "decay_start": 0.3, "score_count": 100,
 }  # fmt: skip
-SMOOTH: dict[str, Any] = {"penalty": "r1_r2", "penalty_weight": 1e-5, "penalty_interval": 4}
+SMOOTH: dict[str, Any] = {"penalty": "r1_r2", "penalty_weight": 3e-6, "penalty_interval": 4}
 VARIANTS: dict[str, dict[str, Any]] = {
     "non-saturating": {"penalty": "none"},
     "non-saturating, packs of 2": {"penalty": "none", "packing": 2},
-    "relativistic, R1 + R2": {"adversarial_loss": "relativistic", **SMOOTH},
-    "relativistic, R1 + R2, packs of 2": {"adversarial_loss": "relativistic", "packing": 2, **SMOOTH},
+    "hinge, R1 + R2": {"adversarial_loss": "hinge", **SMOOTH},
+    "hinge, R1 + R2, packs of 2": {"adversarial_loss": "hinge", "packing": 2, **SMOOTH},
 }
 
 
