@@ -102,7 +102,7 @@ def test_folder_of_archives_alone_is_read_and_nothing_written_there(zipped):
     assert labels.tolist() == load_digits().target[200:260].tolist()
 
 
-@pytest.mark.skipif(not (REAL_DATA / "MNIST").is_dir(), reason="the real MNIST is not in ../shared/data")
+@pytest.mark.skipif(not (REAL_DATA / "MNIST").is_dir(), reason="the real MNIST is not at hand")
 @pytest.mark.usefixtures("no_network")
 def test_real_mnist_has_54000_training_6000_validation_and_10000_test_images():
     datamodule = read(REAL_DATA)

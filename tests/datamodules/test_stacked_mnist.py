@@ -11,7 +11,7 @@ from datamodules import DataError, MNISTDataModule, StackedMNISTDataModule
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 SPLITS = ("train", "val", "test")
-real = pytest.mark.skipif(not (REAL_DATA / "MNIST").is_dir(), reason="the real MNIST is not in ../shared/data")
+real = pytest.mark.skipif(not (REAL_DATA / "MNIST").is_dir(), reason="the real MNIST is not at hand")
 
 
 @pytest.fixture(scope="module")
