@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 from pathlib import Path
 from urllib.error import URLError
 
@@ -12,7 +13,7 @@ from torchvision.datasets import MNIST
 
 from datamodules import DataError, FashionMNISTDataModule, MNISTDataModule
 
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+REAL_DATA = Path(os.environ.get("GENMODELS_DATA", "none"))
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from miniature import write_mnist
 
 from datamodules import DataError, MNISTDataModule, StackedMNISTDataModule
 
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+REAL_DATA = Path(os.environ.get("GENMODELS_DATA", "none"))
 SPLITS = ("train", "val", "test")
 real = pytest.mark.skipif(not (REAL_DATA / "MNIST").is_dir(), reason="the real MNIST is not at hand")
 
