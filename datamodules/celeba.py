@@ -185,7 +185,7 @@ class CelebADataModule(FileDataModule):
     def read_splits(self, names: tuple[str, ...]) -> dict[str, Split]:
         """Finds the images and, with a cache, decodes them."""
         images = self.folder / "img_align_celeba"
-        named = [Path(path).name for (path,) in self._lists[0]]
+        named = [os.path.basename(path) for (path,) in self._lists[0]]
         try:
             there = set(os.listdir(images))
         except OSError as error:

@@ -16,7 +16,7 @@ from datamodules.decoding import check_same_size, read_image, read_numbers
 from datamodules.depth_augmentation import move_pairs, vary_colours
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.folders import SPLITS, natural_order, pictures_by_stem, pictures_in
+from datamodules.folders import SPLITS, natural_order, partners, pictures_in
 from datamodules.transforms import resize_image, resize_nearest
 
 CropName = Literal["none", "eigen", "garg"]
@@ -244,12 +244,7 @@ class DepthPairsDataModule(FileDataModule):
             if len(found) != len(maps):
                 raise DataError(f"{depths} holds {len(maps)} depth maps; expected {len(found)}, one for each image.")
             return [(str(image), str(depth)) for image, depth in zip(found, maps, strict=True)]
-        by_stem, depth_of = pictures_by_stem(images), pictures_by_stem(depths)
-        for own, other, side in ((by_stem, depth_of, depths), (depth_of, by_stem, images)):
-            for stem, path in own.items():
-                if stem not in other:
-                    self.report(f"{path} has no partner; expected {side / stem} with any picture's suffix.")
-        return [(str(image), str(depth_of[stem])) for stem, image in by_stem.items() if stem in depth_of]
+        return [*partners(images, depths, self.report)]
 
     def _read_lists(self, items: Sequence[Item]) -> dict[str, Tensor]:
         """The rows of each split that a list names; all of them as "train" where there is no list."""

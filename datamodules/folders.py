@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from datamodules.decoding import IMAGE_SUFFIXES
@@ -48,6 +49,25 @@ def pictures_by_stem(folder: Path) -> dict[str, Path]:
             raise DataError(f"{path} has the same name as {found[path.stem].name}; expected one picture of a name.")
         found[path.stem] = path
     return found
+
+
+def partners(first: Path, second: Path, report: Callable[[str], None]) -> list[tuple[str, str]]:
+    """The pictures of two folders that have the same names without suffix, in natural order.
+
+    Args:
+        first: a folder.
+        second: the other.
+        report: is told, in a sentence, of each picture without a partner; it may raise.
+
+    Raises:
+        DataError: as `pictures_by_stem` does.
+    """
+    ones, others = pictures_by_stem(first), pictures_by_stem(second)
+    for own, other, side in ((ones, others, second), (others, ones, first)):
+        for stem, path in own.items():
+            if stem not in other:
+                report(f"{path} has no partner; expected {side / stem} with any picture's suffix.")
+    return [(str(path), str(others[stem])) for stem, path in ones.items() if stem in others]
 
 
 def holds_pictures(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from datamodules.cache import Field
 from datamodules.decoding import check_same_size, read_image, read_numbers
 from datamodules.errors import DataError
 from datamodules.files import FileDataModule, Item, Source
-from datamodules.folders import SPLITS, folders_of_pictures, holds_pictures, pictures_by_stem, pictures_in
+from datamodules.folders import SPLITS, folders_of_pictures, holds_pictures, partners, pictures_in
 from datamodules.transforms import crop_and_flip, resize_image, resize_nearest
 
 DirectionName = Literal["AtoB", "BtoA"]
@@ -193,11 +193,10 @@ class PairedImagesDataModule(FileDataModule):
 
     def _items(self, split: str) -> tuple[list[Item], Tensor]:
         """The pairs' files, and which of them are the split's."""
-        if self._place(split):
+        if self._place(split) and (split != "train" or self._place("val")):
             items = self._pairs(split)
-            if split != "train" or self._place("val"):
-                return items, torch.arange(len(items))
-        elif split != "val":
+            return items, torch.arange(len(items))
+        if not self._place(split) and split != "val":
             raise DataError(
                 f"{self.folder} has no {split} split; expected pictures of pairs in {split}, or folders {split}/A "
                 f"and {split}/B, or {split}A and {split}B."
@@ -237,12 +236,7 @@ class PairedImagesDataModule(FileDataModule):
             return [(str(path),) for path in pictures_in(place[0])]
         if place[0].parent == self.folder / split and holds_pictures(place[0].parent):
             self.report(f"{place[0].parent} holds pictures beside A and B; expected them in these.")
-        first, second = map(pictures_by_stem, place)
-        for own, other, side in ((first, second, place[1]), (second, first, place[0])):
-            for stem, path in own.items():
-                if stem not in other:
-                    self.report(f"{path} has no partner; expected {side / stem} with any picture's suffix.")
-        return [(str(path), str(second[stem])) for stem, path in first.items() if stem in second]
+        return [*partners(place[0], place[1], self.report)]
 
     def to_float(self, batch: PairBatch) -> PairBatch:
         """Converts a loader's batch to the one that models take, where it lies; of a larger image the middle."""
