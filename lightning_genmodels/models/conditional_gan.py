@@ -18,7 +18,7 @@ from lightning_genmodels.networks.conditional import (
     LabelledGenerator,
     ProjectionDiscriminator,
 )
-from lightning_genmodels.networks.pairs import GENERATORS, NetworkName
+from lightning_genmodels.networks.pairs import NetworkName
 
 ConditioningName = Literal["concatenation", "projection", "auxiliary"]
 REMEMBERED = 512  # labels of training images that samples without labels of their own take in turn
@@ -42,6 +42,8 @@ class ConditionalGAN(GAN):
         auxiliary_weight: weight of that second loss, with "auxiliary".
         latent_dim: length of z.
         network: "mlp" for any size; "dcgan" and "resnet" for squares of 16, 28, 32, 64 or 128 pixels.
+        generator_batch_norm: normalise in the generator over the batch. Its noise is wider than the modes of points in
+            the plane, which are found without.
         spectral_norm: bound the slope of the discriminator, each layer's by 1.
         adversarial_loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge" or "relativistic".
         penalty: on the discriminator: "none", "weight_clipping", "gradient_penalty", "dragan", "r1", "r2" or "r1_r2",
@@ -77,6 +79,7 @@ class ConditionalGAN(GAN):
         auxiliary_weight: float = 1.0,
         latent_dim: int = 64,
         network: NetworkName = "mlp",
+        generator_batch_norm: bool = True,
         spectral_norm: bool = False,
         adversarial_loss: AdversarialLossName = "non_saturating",
         penalty: PenaltyName = "r1",
@@ -112,6 +115,7 @@ class ConditionalGAN(GAN):
             image_shape=image_shape,
             latent_dim=latent_dim,
             network=network,
+            generator_batch_norm=generator_batch_norm,
             spectral_norm=spectral_norm,
             adversarial_loss=adversarial_loss,
             penalty=penalty,
@@ -138,7 +142,7 @@ class ConditionalGAN(GAN):
     def build_generator(self) -> nn.Module:
         """(N, latent_dim) and (N, L) labels -> (N, C, H, W) in [-1, 1]."""
         size = self.latent_dim + len(self.label_names)
-        return LabelledGenerator(GENERATORS[self.network](size, self.image_shape))
+        return LabelledGenerator(self.make_generator(size))
 
     def build_discriminator(self) -> nn.Module:
         """(N, C, H, W) in [-1, 1] and (N, L) labels -> (N,) logits."""

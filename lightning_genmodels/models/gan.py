@@ -15,7 +15,7 @@ from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.interpolation import spherical_path
 from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.modes import in_eval_mode
-from lightning_genmodels.networks.pairs import CONVOLUTIONAL_SIZES, GENERATORS, NetworkName, make_discriminator
+from lightning_genmodels.networks.pairs import CONVOLUTIONAL_SIZES, NetworkName, make_discriminator, make_generator
 
 SAMPLES_AT_ONCE = 512
 
@@ -53,6 +53,8 @@ class GAN(AdversarialModel):
         network: "mlp" for any size; "dcgan" and "resnet" for squares of 16, 28, 32, 64 or 128 pixels. The discriminator
             of "dcgan" normalises over the batch, but not with `spectral_norm`, nor with a penalty on the gradient,
             which is one of single images.
+        generator_batch_norm: normalise in the generator over the batch. Its noise is wider than the modes of points in
+            the plane, which are found without.
         spectral_norm: bound the slope of the discriminator, each layer's by 1.
         adversarial_loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge", or "relativistic", of
             pairs.
@@ -89,6 +91,7 @@ class GAN(AdversarialModel):
         image_shape: tuple[int, int, int],
         latent_dim: int = 64,
         network: NetworkName = "mlp",
+        generator_batch_norm: bool = True,
         spectral_norm: bool = False,
         adversarial_loss: AdversarialLossName = "non_saturating",
         penalty: PenaltyName = "r1",
@@ -150,6 +153,7 @@ class GAN(AdversarialModel):
         self.image_shape = (channels, height, width)
         self.latent_dim = latent_dim
         self.network = network
+        self.generator_batch_norm = generator_batch_norm
         self.spectral_norm = spectral_norm
         self.loss = ADVERSARIAL_LOSSES[adversarial_loss]
         self.penalty = penalty
@@ -166,12 +170,16 @@ class GAN(AdversarialModel):
 
     def build_generator(self) -> nn.Module:
         """(N, latent_dim) -> (N, C, H, W) in [-1, 1]."""
-        return GENERATORS[self.network](self.latent_dim, self.image_shape)
+        return self.make_generator(self.latent_dim)
 
     def build_discriminator(self) -> nn.Module:
         """(N, packing * C, H, W) in [-1, 1] -> (N,) logits."""
         channels, height, width = self.image_shape
         return self.make_discriminator((self.packing * channels, height, width))
+
+    def make_generator(self, latent_dim: int) -> nn.Module:
+        """A generator by this model's options from latents of that length."""
+        return make_generator(self.network, latent_dim, self.image_shape, self.generator_batch_norm)
 
     def make_discriminator(self, shape: tuple[int, int, int]) -> nn.Module:
         """A discriminator by this model's options for images of that shape."""

@@ -15,22 +15,25 @@ class DCGANGenerator(nn.Module):
         latent_dim: Z.
         image_shape: (C, S, S) with S among the keys of `STAGES`.
         width: channels of the last hidden map; each map before it has twice as many.
+        batch_norm: normalise the hidden maps over the batch.
     """
 
-    def __init__(self, latent_dim: int, image_shape: tuple[int, int, int], width: int = 64) -> None:
+    def __init__(
+        self, latent_dim: int, image_shape: tuple[int, int, int], width: int = 64, batch_norm: bool = True
+    ) -> None:
         super().__init__()
         first_size, doublings = STAGES[image_shape[1]]
         channels = width * 2 ** (doublings - 1)
         layers: list[nn.Module] = [
             nn.Unflatten(1, (latent_dim, 1, 1)),
-            nn.ConvTranspose2d(latent_dim, channels, first_size, bias=False),
-            nn.BatchNorm2d(channels),
+            nn.ConvTranspose2d(latent_dim, channels, first_size, bias=not batch_norm),
+            *([nn.BatchNorm2d(channels)] if batch_norm else []),
             nn.ReLU(inplace=True),
         ]
         for _ in range(doublings - 1):
             layers += [
-                nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(channels // 2),
+                nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=not batch_norm),
+                *([nn.BatchNorm2d(channels // 2)] if batch_norm else []),
                 nn.ReLU(inplace=True),
             ]
             channels //= 2

@@ -6,22 +6,27 @@ from torch import Tensor, nn
 
 
 class MLPGenerator(nn.Module):
-    """(N, Z) latents -> (N, C, H, W) images in [-1, 1]: ReLU layers with batch normalisation, then tanh.
+    """(N, Z) latents -> (N, C, H, W) images in [-1, 1]: ReLU layers, then tanh.
 
     Args:
         latent_dim: Z.
         image_shape: (C, H, W).
         hidden_sizes: widths of the hidden layers.
+        batch_norm: normalise the hidden layers over the batch.
     """
 
     def __init__(
-        self, latent_dim: int, image_shape: tuple[int, int, int], hidden_sizes: tuple[int, ...] = (256, 512)
+        self,
+        latent_dim: int,
+        image_shape: tuple[int, int, int],
+        hidden_sizes: tuple[int, ...] = (256, 512),
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = latent_dim
         for size in hidden_sizes:
-            layers += [nn.Linear(width, size), nn.BatchNorm1d(size), nn.ReLU(inplace=True)]
+            layers += [nn.Linear(width, size), *([nn.BatchNorm1d(size)] if batch_norm else []), nn.ReLU(inplace=True)]
             width = size
         layers += [nn.Linear(width, math.prod(image_shape)), nn.Tanh(), nn.Unflatten(1, image_shape)]
         self.layers = nn.Sequential(*layers)

@@ -23,17 +23,20 @@ class ResNetGenerator(nn.Module):
         latent_dim: Z.
         image_shape: (C, S, S) with S among the keys of `STAGES`.
         share: of the paper's channels, above 0; 1 is all.
+        batch_norm: normalise the hidden maps over the batch.
     """
 
-    def __init__(self, latent_dim: int, image_shape: tuple[int, int, int], share: float = 1.0) -> None:
+    def __init__(
+        self, latent_dim: int, image_shape: tuple[int, int, int], share: float = 1.0, batch_norm: bool = True
+    ) -> None:
         super().__init__()
         size, widths, _, _ = STAGES[image_shape[1]]
         channels = [max(1, round(share * width)) for width in widths]
         self.layers = nn.Sequential(
             nn.Linear(latent_dim, channels[0] * size * size),
             nn.Unflatten(1, (channels[0], size, size)),
-            *(_UpBlock(before, after) for before, after in pairwise(channels)),
-            nn.BatchNorm2d(channels[-1]),
+            *(_UpBlock(before, after, batch_norm) for before, after in pairwise(channels)),
+            *([nn.BatchNorm2d(channels[-1])] if batch_norm else []),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels[-1], image_shape[0], 3, padding=1),
             nn.Tanh(),
@@ -74,14 +77,14 @@ class ResNetDiscriminator(nn.Module):
 class _UpBlock(nn.Module):
     """(N, before, S, S) -> (N, after, 2S, 2S)."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, batch_norm: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.BatchNorm2d(before),
-            nn.ReLU(inplace=True),
+            *([nn.BatchNorm2d(before)] if batch_norm else []),
+            nn.ReLU(inplace=batch_norm),  # without, the shortcut takes the same maps
             nn.Upsample(scale_factor=2),
             nn.Conv2d(before, after, 3, padding=1),
-            nn.BatchNorm2d(after),
+            *([nn.BatchNorm2d(after)] if batch_norm else []),
             nn.ReLU(inplace=True),
             nn.Conv2d(after, after, 3, padding=1),
         )

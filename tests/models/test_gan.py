@@ -11,8 +11,9 @@ from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.penalties import PENALTIES
 from lightning_genmodels.models.interpolation import spherical_path
 from lightning_genmodels.models.ranges import to_signed, to_unit
-from lightning_genmodels.networks.dcgan import STAGES
-from lightning_genmodels.networks.pairs import GENERATORS
+from lightning_genmodels.networks.dcgan import STAGES, DCGANGenerator
+from lightning_genmodels.networks.mlp import MLPGenerator
+from lightning_genmodels.networks.resnet import ResNetGenerator
 
 SHAPE = (1, 8, 8)
 
@@ -29,11 +30,22 @@ def gan(**options):
 
 
 def test_networks_are_those_that_the_option_names():
-    assert typing.get_args(typing.get_type_hints(GAN.__init__)["network"]) == tuple(GENERATORS)
-    for name, generator in GENERATORS.items():
+    kinds = {"mlp": MLPGenerator, "dcgan": DCGANGenerator, "resnet": ResNetGenerator}
+    assert typing.get_args(typing.get_type_hints(GAN.__init__)["network"]) == tuple(kinds)
+    for name, generator in kinds.items():
         model = gan(network=name, image_shape=(1, 16, 16))
         assert type(model.generator) is generator
         assert type(model.discriminator).__name__ == generator.__name__.replace("Generator", "Discriminator")
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
+def test_a_generator_without_batch_norm_draws_each_image_by_itself(network):
+    z = torch.randn(4, 64)
+    for batch_norm in (True, False):
+        generator = gan(network=network, image_shape=(1, 16, 16), generator_batch_norm=batch_norm).generator
+        both = generator(z[:2])
+        assert torch.allclose(both, generator(z)[:2], atol=1e-5) is not batch_norm
+        assert not torch.allclose(both[0], both[1])
 
 
 def test_the_networks_see_minus_one_to_one_and_people_zero_to_one():
