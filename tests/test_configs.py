@@ -15,7 +15,7 @@ CONFIGS = packaged_configs()
 
 
 def test_configs_are_found():
-    assert {"gan_digits", "gan_mnist", "autoencoder_digits"} <= CONFIGS.keys()
+    assert {"gan_digits", "dcgan_mnist", "autoencoder_digits"} <= CONFIGS.keys()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -48,5 +48,6 @@ def test_a_config_trains_validates_tests_and_predicts(name, in_tmp, monkeypatch,
 def test_a_config_states_score_budget_and_machine(name):
     header = read_header(CONFIGS[name].read_text())
     assert header.keys() == {"score", "budget", "machine"}
+    assert not any("TODO" in line for line in header.values())
     assert any(c.isdigit() for c in header["score"])
     assert any(c.isdigit() for c in header["budget"])

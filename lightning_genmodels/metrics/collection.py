@@ -40,4 +40,7 @@ class RealAgainstFake(Metric):
             if len(kept) < least:
                 raise GenmodelsError(f"{type(self).__name__}: {len(kept)} {name} images; expected {expected}.")
             both.append(kept)
+        if both[0].shape[1:] != both[1].shape[1:]:
+            shapes = " and ".join(str(tuple(kept.shape[1:])) for kept in both)
+            raise GenmodelsError(f"{type(self).__name__}: real and generated images are {shapes}; expected the same.")
         return both[0], both[1]

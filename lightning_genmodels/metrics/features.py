@@ -15,11 +15,25 @@ from lightning_genmodels.networks.digit_classifier import digit_classifier
 
 FeaturesName = Literal["pixels", "digits", "inception"]
 
+TOLERANCE = 0.01  # of what resizing may leave outside [0, 1]
 PART = 250  # images that go through a network at a time: Inception takes .7 GB for so many
 
 
+def check_unit(images: Tensor) -> None:
+    """Raises GenmodelsError unless the images are floating point (N, C, H, W) in [0, 1], give or take a hundredth."""
+    if images.ndim != 4 or not images.is_floating_point():
+        raise GenmodelsError(
+            f"images to score are {images.dtype} {tuple(images.shape)}; expected floating point (N, C, H, W) in [0, 1]."
+        )
+    if images.numel():
+        low, high = (value.item() for value in images.aminmax())
+        if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+            raise GenmodelsError(f"images to score lie in [{low:.3g}, {high:.3g}]; expected [0, 1].")
+
+
 def to_bytes(images: Tensor) -> Tensor:
-    """Floats in [0, 1] -> uint8 in [0, 255], rounded; what lies outside is clamped. Any shape, where it lies."""
+    """Floats (N, C, H, W) in [0, 1] -> uint8 in [0, 255], rounded, where they lie; GenmodelsError for others."""
+    check_unit(images)
     return images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
@@ -30,6 +44,7 @@ def pixels(images: Tensor) -> Tensor:
 
 def digits(images: Tensor) -> Tensor:
     """(N, C, H, W) in [0, 1] -> (N, 128), what the packaged `DigitClassifier` sees."""
+    check_unit(images)
     return digit_classifier(images.device).features(images.float())
 
 
@@ -86,6 +101,7 @@ def features_of(images: Tensor, name: FeaturesName) -> Tensor:
 
 def digit_logits(images: Tensor) -> Tensor:
     """(N, C, H, W) float in [0, 1] -> (N, 10) float32 of the packaged classifier, without a gradient."""
+    check_unit(images)
     return _in_parts(lambda part: digit_classifier(part.device)(part.float()), images)
 
 

@@ -53,6 +53,7 @@ class FrechetDistance(Metric):
     is_differentiable = False
     full_state_update = False
     higher_is_better = False
+    real_products: Tensor
 
     def __init__(self, features: FeaturesName = "digits", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -67,6 +68,11 @@ class FrechetDistance(Metric):
     def update(self, images: Tensor, real: bool) -> None:
         """Adds images (N, C, H, W), float in [0, 1], to the real or to the generated ones."""
         features = features_of(images, self.features).double()
+        if len(self.real_products) not in (1, features.shape[1]):
+            raise GenmodelsError(
+                f"{type(self).__name__}: images of {features.shape[1]} pixels after images of "
+                f"{len(self.real_products)}; expected the same."
+            )
         for kind, rows in (("real", features if real else features[:0]), ("fake", features[:0] if real else features)):
             # Nothing is added to the other kind but a shape: processes can only sum tensors of one shape.
             for name, value in (("count", len(rows)), ("sum", rows.sum(0)), ("products", rows.T @ rows)):

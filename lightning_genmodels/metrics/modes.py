@@ -37,10 +37,11 @@ class ModeCoverage(Metric):
 
     `compute` gives scalars: "modes", how many have an image; "mode_kl", the divergence KL(p || uniform) in nats, p the
     share of each mode, from 0 to ln K, which it is also where no image counts; "high_quality", a share in [0, 1]; and
-    with "centres" "mode_spread", the median over modes found of the points' standard deviation along an axis (both axes
-    together), divided by sigma: .974 for real points, whose tails are cut off; 0 for points that are all alike or
-    where no mode was found. Raises GenmodelsError for options that do not fit and, in `update`, for images that do not;
-    in `compute`, for no images.
+    with "centres" "mode_spread", the median over modes found of the high-quality points' standard deviation along an
+    axis (both axes together), divided by sigma, and "mode_spread_min" and "mode_spread_max", of the narrowest and the
+    widest mode: .974 for real points, whose tails are cut off; 0 for points that are all alike or where no mode was
+    found. As only points within 3 sigma count, it stays below 1.5. Raises
+    GenmodelsError for options that do not fit and, in `update`, for images that do not; in `compute`, for no images.
     """
 
     is_differentiable = False
@@ -145,5 +146,6 @@ class ModeCoverage(Metric):
             n = self.counts[found, None]
             variance = self.squares[found] / n - (self.sums[found] / n).square()
             spreads = variance.clamp_min(0).mean(1).sqrt()
-            scores["mode_spread"] = spreads.quantile(0.5) if len(spreads) else shares.new_zeros(())
+            for name, quantile in (("mode_spread_min", 0.0), ("mode_spread", 0.5), ("mode_spread_max", 1.0)):
+                scores[name] = spreads.quantile(quantile) if len(spreads) else shares.new_zeros(())
         return scores

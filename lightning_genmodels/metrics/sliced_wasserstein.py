@@ -93,9 +93,9 @@ class SlicedWasserstein(RealAgainstFake):
         kwargs: those of `torchmetrics.Metric`.
 
     `compute` gives {"swd_64", "swd_32", "swd_16", "swd"} for images of 64 pixels, scalars of 0 or more, the last the
-    mean of the others. Images whose size is odd are not halved. Raises GenmodelsError for an option out of its range
-    and, in `compute`, for fewer than 2 images, for another number of generated than of real ones, and for images of
-    fewer than 16 pixels.
+    mean of the others. Images whose size is odd are not halved. Raises GenmodelsError for an option out of its range;
+    in `update`, for images of fewer than 16 pixels; in `compute`, for fewer than 2 images, and for another number of
+    generated than of real ones.
     """
 
     higher_is_better = False
@@ -111,7 +111,12 @@ class SlicedWasserstein(RealAgainstFake):
 
     def keep(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> the same as bytes, which take a quarter of the memory."""
-        return to_bytes(images)
+        images = to_bytes(images)
+        if not level_sizes(*images.shape[-2:]):
+            raise GenmodelsError(
+                f"{type(self).__name__}: images are {tuple(images.shape[1:])}; expected {SMALLEST} pixels or more."
+            )
+        return images
 
     def compute(self) -> dict[str, Tensor]:
         """The distance of each level over all images collected, and their mean."""
@@ -122,10 +127,6 @@ class SlicedWasserstein(RealAgainstFake):
                 "expected as many, of the same shape."
             )
         sizes = level_sizes(*real.shape[-2:])
-        if not sizes:
-            raise GenmodelsError(
-                f"{type(self).__name__}: images are {tuple(real.shape[1:])}; expected {SMALLEST} pixels or more."
-            )
         generator = torch.Generator().manual_seed(self.seed)
         scores = {}
         for level, size in enumerate(sizes):

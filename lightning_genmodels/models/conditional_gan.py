@@ -18,10 +18,11 @@ from lightning_genmodels.networks.conditional import (
     LabelledGenerator,
     ProjectionDiscriminator,
 )
+from lightning_genmodels.networks.normalization import normalize_spectrum
 from lightning_genmodels.networks.pairs import NetworkName
 
 ConditioningName = Literal["concatenation", "projection", "auxiliary"]
-REMEMBERED = 512  # labels of training images that samples without labels of their own take in turn
+REMEMBERED = 512  # labels of training images, or more, that samples without labels of their own take in turn
 
 
 class ConditionalGAN(GAN):
@@ -44,7 +45,7 @@ class ConditionalGAN(GAN):
         network: "mlp" for any size; "dcgan" and "resnet" for squares of 16, 28, 32, 64 or 128 pixels.
         generator_batch_norm: normalise in the generator over the batch. Its noise is wider than the modes of points in
             the plane, which are found without.
-        spectral_norm: bound the slope of the discriminator, each layer's by 1.
+        spectral_norm: divide the weights of each of the discriminator's layers by their largest singular value.
         adversarial_loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge" or "relativistic".
         penalty: on the discriminator: "none", "weight_clipping", "gradient_penalty", "dragan", "r1", "r2" or "r1_r2",
             as in `GAN`.
@@ -61,8 +62,8 @@ class ConditionalGAN(GAN):
         discriminator_steps: the generator is trained on every n-th batch only.
         generator_steps: generator steps on such a batch, with fresh latents after the first.
         ema_decay: decay per generator step of the averaged generator, which samples are drawn with; 0 keeps none.
-        score_count: images that are scored at most in a validation or test, the first ones, in all processes together;
-            the time it takes grows with its square.
+        score_count: images that are scored at most in a validation or test, the first ones, in all processes together,
+            6 or more; the time it takes grows with its square, and its pixels are held on the device.
 
     Raises:
         GenmodelsError: for an option out of its range, or an image size that the network cannot make; in training,
@@ -137,7 +138,7 @@ class ConditionalGAN(GAN):
         self.hparams.pop("packing")  # an option of the base class alone
         # Each class in turn, until training has seen labels that are attributes.
         count = len(self.label_names)
-        self.register_buffer("recent_labels", torch.eye(count).repeat(-(-REMEMBERED // count), 1)[:REMEMBERED])
+        self.register_buffer("recent_labels", torch.eye(count).repeat(-(-REMEMBERED // count), 1))
 
     def build_generator(self) -> nn.Module:
         """(N, latent_dim) and (N, L) labels -> (N, C, H, W) in [-1, 1]."""
@@ -150,8 +151,13 @@ class ConditionalGAN(GAN):
         count = len(self.label_names)
         if self.conditioning == "concatenation":
             return ConcatenationDiscriminator(self.make_discriminator((channels + count, height, width)))
-        kind = ProjectionDiscriminator if self.conditioning == "projection" else AuxiliaryDiscriminator
-        return kind(self.make_discriminator(self.image_shape), count)
+        network = self.make_discriminator(self.image_shape)
+        if self.conditioning == "auxiliary":
+            return AuxiliaryDiscriminator(network, count)
+        made = ProjectionDiscriminator(network, count)
+        if self.spectral_norm:
+            normalize_spectrum(made.embedding)
+        return made
 
     # Training
 
@@ -164,8 +170,8 @@ class ConditionalGAN(GAN):
         super().training_step(batch, batch_idx)
         labels = _labels(batch)
         if labels.is_floating_point():
-            vectors = self._as_vectors(labels)[:REMEMBERED].to(self.recent_labels)
-            self.recent_labels.copy_(torch.cat([vectors, self.recent_labels])[:REMEMBERED])
+            vectors = self._as_vectors(labels).to(self.recent_labels)
+            self.recent_labels.copy_(torch.cat([vectors, self.recent_labels])[: len(self.recent_labels)])
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Also, with an auxiliary classifier, its loss on real and generated images."""
@@ -202,8 +208,9 @@ class ConditionalGAN(GAN):
             return labels.float()
         if labels.ndim != 1 or not ((labels >= 0) & (labels < count)).all():
             raise GenmodelsError(
-                f"ConditionalGAN: classes of the shape {tuple(labels.shape)}, up to {int(labels.max())}; expected (N,) "
-                f"numbers from 0 to {count - 1}, {count} being the number of label_names."
+                f"ConditionalGAN: classes of the shape {tuple(labels.shape)}, from {int(labels.min())} to "
+                f"{int(labels.max())}; expected (N,) numbers from 0 to {count - 1}, {count} being the number of "
+                "label_names; or attributes, which are floating point."
             )
         return functional.one_hot(labels.long(), count).float()
 
@@ -282,8 +289,10 @@ class ConditionalGAN(GAN):
         """(n, L)."""
         if labels is None:
             return self.recent_labels.repeat(-(-n // len(self.recent_labels)), 1)[:n]
+        if not isinstance(labels, Tensor):
+            raise GenmodelsError(f"ConditionalGAN: labels are of {type(labels).__name__}; expected a tensor.")
         if len(labels) != n:
-            raise GenmodelsError(f"sample: {len(labels)} labels for {n} images; expected as many.")
+            raise GenmodelsError(f"ConditionalGAN: {len(labels)} labels for {n} images; expected as many.")
         return self._as_vectors(labels.to(self.device))
 
     def _sample_like(self, batch: Any) -> Tensor:

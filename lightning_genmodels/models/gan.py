@@ -55,7 +55,7 @@ class GAN(AdversarialModel):
             which is one of single images.
         generator_batch_norm: normalise in the generator over the batch. Its noise is wider than the modes of points in
             the plane, which are found without.
-        spectral_norm: bound the slope of the discriminator, each layer's by 1.
+        spectral_norm: divide the weights of each of the discriminator's layers by their largest singular value.
         adversarial_loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge", or "relativistic", of
             pairs.
         penalty: on the discriminator: "none"; "weight_clipping"; or of its gradient with respect to images in [-1, 1]:
@@ -76,8 +76,8 @@ class GAN(AdversarialModel):
         discriminator_steps: the generator is trained on every n-th batch only.
         generator_steps: generator steps on such a batch, with fresh latents after the first.
         ema_decay: decay per generator step of the averaged generator, which samples are drawn with; 0 keeps none.
-        score_count: images that are scored at most in a validation or test, the first ones, in all processes together;
-            the time it takes grows with its square.
+        score_count: images that are scored at most in a validation or test, the first ones, in all processes together,
+            6 or more; the time it takes grows with its square, and its pixels are held on the device.
 
     Raises:
         GenmodelsError: for an option out of its range, or an image size that the network cannot make; in training,
@@ -137,10 +137,14 @@ class GAN(AdversarialModel):
             ("penalty_weight", penalty_weight, 0),
             ("penalty_interval", penalty_interval, 1),
             ("packing", packing, 1),
-            ("score_count", score_count, 1),
+            ("score_count", score_count, 6),  # coverage asks for a fifth neighbour
         ):
-            if number < least:
+            if not number >= least:
                 raise GenmodelsError(f"{name}: {option} is {number}; expected {least} or more.")
+        if penalty == "weight_clipping" and penalty_weight == 0:
+            raise GenmodelsError(
+                f"{name}: penalty_weight is 0, the bound that weights are clipped to; expected above 0."
+            )
         if len(image_shape) != 3 or min(image_shape) < 1:
             raise GenmodelsError(f"{name}: image_shape is {tuple(image_shape)}; expected (channels, height, width).")
         channels, height, width = image_shape
@@ -203,7 +207,8 @@ class GAN(AdversarialModel):
         if self.penalty in PENALTIES and self.trainer.global_step % self.penalty_interval == 0:
 
             def judge(images: Tensor) -> Tensor:
-                judged: Tensor = self.discriminator.forward(images, *condition)
+                weights = next(self.discriminator.parameters())  # of less than float32 in "bf16-true"
+                judged: Tensor = self.discriminator.forward(images.to(weights), *condition)
                 return judged
 
             penalty = PENALTIES[self.penalty](judge, real, packed, self.noise)
@@ -316,7 +321,8 @@ class GAN(AdversarialModel):
     def on_validation_epoch_start(self) -> None:
         """Lightning's hook: the same latents at every validation."""
         self._eval_noise = torch.Generator().manual_seed(self.global_rank)
-        self._unscored = -(-self.score_count // self.trainer.world_size)
+        share, rest = divmod(self.score_count, self.trainer.world_size)
+        self._unscored = share + (self.global_rank < rest)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects the images and as many samples."""

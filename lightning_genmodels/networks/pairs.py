@@ -36,7 +36,7 @@ def make_discriminator(network: str, shape: tuple[int, int, int], batch_norm: bo
         network: its name.
         shape: (C, H, W).
         batch_norm: of "dcgan": normalise over the batch.
-        spectral_norm: bound each layer's slope by 1.
+        spectral_norm: divide each layer's weights by their largest singular value.
     """
     made: nn.Module
     if network == "dcgan":

@@ -11,6 +11,8 @@ from lightning_genmodels.metrics import (
     DensityCoverage,
     FrechetDistance,
     KernelDistance,
+    ModeCoverage,
+    PairSimilarity,
     PrecisionRecall,
     features,
 )
@@ -64,10 +66,41 @@ def test_the_named_features_are_those_of_the_table():
 
 
 def test_bytes_are_rounded_and_clamped():
-    levels = torch.arange(256)
-    assert to_bytes(levels / 255).tolist() == levels.tolist()
-    assert to_bytes(torch.tensor([-0.1, 0.0019, 0.002, 0.9981, 1.1])).tolist() == [0, 0, 1, 255, 255]
-    assert to_bytes(torch.rand(2, 3, 4)).shape == (2, 3, 4)
+    levels = torch.arange(256).view(1, 1, 16, 16)
+    assert torch.equal(to_bytes(levels / 255), levels.to(torch.uint8))
+    edges = torch.tensor([-0.005, 0.0019, 0.002, 0.9981, 1.005]).view(1, 1, 1, 5)
+    assert to_bytes(edges).flatten().tolist() == [0, 0, 1, 255, 255]
+    assert to_bytes(torch.rand(0, 3, 4, 4)).shape == (0, 3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), r"are torch.uint8 \(2, 1, 8, 8\); expected floating point \(N, "),
+        (torch.zeros(2, 64), r"are torch.float32 \(2, 64\); expected floating point \(N, C, H, W\) in \[0, 1\]"),
+        (torch.linspace(-1, 1, 64).view(1, 1, 8, 8), r"lie in \[-1, 1\]; expected \[0, 1\]"),
+        (torch.full((1, 1, 8, 8), float("nan")), r"lie in \[nan, nan\]; expected \[0, 1\]"),
+    ],
+)
+def test_images_that_are_no_floats_of_0_to_1_are_named(wrong, message):
+    for metric in (FrechetDistance(), PrecisionRecall("digits")):
+        with pytest.raises(GenmodelsError, match=f"^images to score {message}"):
+            metric.update(wrong, real=True)
+    for alone in (PairSimilarity(), ModeCoverage("digits")):
+        with pytest.raises(GenmodelsError, match=r"^(images to score|ModeCoverage: images are) "):
+            alone.update(wrong)
+
+
+@pytest.mark.parametrize("metric", [FrechetDistance, KernelDistance, PrecisionRecall, DensityCoverage])
+def test_real_and_generated_images_of_other_shapes_are_named(metric):
+    def score():
+        scored = metric("pixels")
+        scored.update(images(channels=1), real=True)
+        scored.update(images(channels=3), real=False)
+        scored.compute()
+
+    with pytest.raises(GenmodelsError, match="expected the same"):
+        score()
 
 
 def test_pixels_are_the_images():

@@ -126,7 +126,7 @@ def test_images_of_one_distribution_are_near_and_noise_is_far():
 
 
 def test_a_lack_of_detail_shows_at_the_finest_level_and_of_structure_at_the_coarsest():
-    detailed = blobs(300) + 0.1 * torch.randn(300, 1, 32, 32, generator=seeded(2))
+    detailed = (blobs(300) + 0.1 * torch.randn(300, 1, 32, 32, generator=seeded(2))).clamp(0, 1)
     smooth = score(detailed, blobs(300, 1))
     assert smooth["swd_32"] > 2 * smooth["swd_16"]
 
@@ -195,11 +195,8 @@ def test_reset_forgets_the_images_before():
     ],
 )
 def test_images_that_do_not_fit_are_named(real, fake, message):
-    metric = SlicedWasserstein()
-    metric.update(torch.rand(real), real=True)
-    metric.update(torch.rand(fake), real=False)
     with pytest.raises(GenmodelsError, match=f"^SlicedWasserstein: {message}\\.$"):
-        metric.compute()
+        score(torch.rand(real), torch.rand(fake))
 
 
 @pytest.mark.parametrize("option", ["patches", "directions"])

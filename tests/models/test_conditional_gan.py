@@ -145,13 +145,21 @@ def test_without_labels_each_class_comes_in_turn():
     turn = model.sample(7, generator=seeded[0])
     torch.testing.assert_close(turn, model.sample(7, labels=torch.arange(7) % 3, generator=seeded[1]))
     assert model.sample(REMEMBERED + 3).shape == (REMEMBERED + 3, *SHAPE)
+    many = gan(label_names=tuple(map(str, range(1000))))
+    assert many.recent_labels.argmax(1).unique().tolist() == list(range(1000))
+
+
+def test_spectral_norm_bounds_the_labels_vectors_too():
+    model = gan(spectral_norm=True, penalty="none", conditioning="projection")
+    fit(model, batches(CLASSES))
+    assert torch.linalg.matrix_norm(model.discriminator.embedding.weight, 2).item() == pytest.approx(1, abs=0.05)
 
 
 def test_without_labels_attributes_are_those_of_the_latest_training_images(tmp_path):
     model = gan()
     trainer = fit(model, batches(ATTRIBUTES, 2))
     assert torch.equal(model.recent_labels[:24], ATTRIBUTES.repeat(2, 1))
-    assert len(model.recent_labels) == REMEMBERED
+    assert len(model.recent_labels) == -(-REMEMBERED // 3) * 3
     trainer.save_checkpoint(tmp_path / "own.ckpt")
     loaded = load_model(tmp_path / "own.ckpt")
     assert torch.equal(loaded.recent_labels, model.recent_labels)
@@ -218,9 +226,9 @@ def test_a_learned_generator_draws_what_was_asked_for(conditioning):
     [
         (
             torch.tensor([0, 3]),
-            r"classes of the shape \(2,\), up to 3; expected \(N,\) numbers from 0 to 2, 3 being the",
+            r"classes of the shape \(2,\), from 0 to 3; expected \(N,\) numbers from 0 to 2, 3 being the",
         ),
-        (torch.tensor([[0], [1]]), r"classes of the shape \(2, 1\), up to 1; expected \(N,\) numbers from 0 to 2"),
+        (torch.tensor([[0], [1]]), r"classes of the shape \(2, 1\), from 0 to 1; expected \(N,\) numbers from 0 to 2"),
         (torch.rand(2, 4), r"attributes of the shape \(2, 4\); expected \(N, 3\) numbers in \[0, 1\], 3 being the"),
         (torch.full((2, 3), -1.0), r"attributes of the shape \(2, 3\); expected \(N, 3\) numbers in \[0, 1\]"),
         (torch.tensor([0]), "1 labels for 2 images; expected as many"),

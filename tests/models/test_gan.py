@@ -269,6 +269,18 @@ def test_a_builder_that_returns_nothing_is_named():
         Forgetful(image_shape=SHAPE)
 
 
+@pytest.mark.parametrize("penalty", ["r1_r2", "gradient_penalty"])
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_penalties_keep_to_the_precision_of_the_training(precision, penalty):
+    model = gan(penalty=penalty, penalty_interval=1)
+    before = [parameter.clone() for parameter in model.discriminator.parameters()]
+    fit(model, images(2), precision=precision)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert not any(
+        torch.equal(old, new.float()) for old, new in zip(before, model.discriminator.parameters(), strict=True)
+    )
+
+
 def test_a_loader_of_bare_images_is_told_what_was_expected():
     bare = torch.utils.data.DataLoader(torch.rand(16, *SHAPE), batch_size=8)
     with pytest.raises(GenmodelsError, match="as the first item of the batch"):
@@ -282,10 +294,15 @@ def test_a_loader_of_bare_images_is_told_what_was_expected():
         ({"adversarial_loss": "hing"}, "adversarial_loss is 'hing'; expected one of minimax, non_saturating"),
         ({"penalty": "r3"}, "penalty is 'r3'; expected one of none, weight_clipping, gradient_penalty"),
         ({"latent_dim": 0}, "latent_dim is 0; expected 1 or more"),
-        ({"score_count": 0}, "score_count is 0; expected 1 or more"),
+        ({"score_count": 0}, "score_count is 0; expected 6 or more"),
         ({"packing": 0}, "packing is 0; expected 1 or more"),
         ({"network": "resnet", "image_shape": (1, 8, 8)}, "the images are 8x8 pixels; expected a square of 16, 28"),
         ({"penalty_weight": -1.0}, "penalty_weight is -1.0; expected 0 or more"),
+        ({"penalty_weight": float("nan")}, "penalty_weight is nan; expected 0 or more"),
+        (
+            {"penalty": "weight_clipping", "penalty_weight": 0},
+            "the bound that weights are clipped to; expected above 0",
+        ),
         ({"image_shape": (8, 8)}, r"image_shape is \(8, 8\); expected \(channels, height, width\)"),
         ({"network": "dcgan", "image_shape": (1, 16, 28)}, "the images are 16x28 pixels; expected a square of 16, 28"),
     ],

@@ -1,6 +1,8 @@
 import json
+import os
 import struct
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +10,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
+from datamodules import MNISTDataModule
 from lightning_genmodels.networks.digit_classifier import DigitClassifier, digit_classifier
 
+REAL_DATA = Path(os.environ.get("GENMODELS_DATA", "none"))
 WEIGHTS = files("lightning_genmodels").joinpath("weights/digits.safetensors")
 
 
@@ -63,6 +67,16 @@ def test_the_packaged_file_is_small_and_says_how_it_was_made():
     assert metadata.keys() == {"test_accuracy", "torch", "command"}
     assert float(metadata["test_accuracy"]) >= 0.993
     assert "benchmarks/digit_features.py" in metadata["command"]
+
+
+@pytest.mark.skipif(not (REAL_DATA / "MNIST").is_dir(), reason="the real MNIST is not at hand")
+def test_the_packaged_classifier_is_as_right_about_mnists_test_digits_as_it_says():
+    data = MNISTDataModule(REAL_DATA, batch_size=1000, download=False)
+    data.setup("test")
+    batches = [data.to_float(batch) for batch in data.test_dataloader()]
+    with torch.no_grad():
+        right = [digit_classifier()(batch.image).argmax(1) == batch.label for batch in batches]
+    assert torch.cat(right).float().mean().item() == pytest.approx(0.9963, abs=1e-3)
 
 
 def test_the_packaged_classifier_reads_other_peoples_digits():
