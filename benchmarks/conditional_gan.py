@@ -16,15 +16,14 @@ from torch import Tensor
 
 from datamodules import MNISTDataModule
 from lightning_genmodels.metrics import FrechetDistance
+from lightning_genmodels.metrics.features import digit_logits
 from lightning_genmodels.models.conditional_gan import ConditioningName
-from lightning_genmodels.networks.digit_classifier import digit_classifier
 from lightning_genmodels.pictures import image_grid, save_png
 
 
 def right(images: Tensor, labels: Tensor) -> Tensor:
     """Share of each of the ten classes' images that the classifier takes for it, (10,)."""
-    with torch.no_grad():
-        found = torch.cat([digit_classifier()(part).argmax(1) for part in images.split(1000)])
+    found = digit_logits(images).argmax(1)
     return torch.stack([(found[labels == label] == label).float().mean() for label in range(10)])
 
 
@@ -58,7 +57,7 @@ def main() -> None:
             distance = FrechetDistance()
             distance.update(real, real=True)
             distance.update(run.model.sample(10_000, labels=torch.arange(10_000) % 10, generator=generator), real=False)
-            score = next(iter(distance.compute().values()))
+            score = distance.compute()["fid_digits"]
             print(
                 f"| {conditioning}, seed {seed} | {shares.mean():.3f} | {shares.min():.3f} | {score:.3g} | "
                 f"{run.minutes:.1f} |",

@@ -25,6 +25,7 @@ from datamodules import StackedMNISTDataModule
 from lightning_genmodels import GAN
 from lightning_genmodels.callbacks import ExactResume, LastCheckpoint
 from lightning_genmodels.metrics import ModeCoverage
+from lightning_genmodels.networks.initialization import init_dcgan
 from lightning_genmodels.pictures import image_grid, save_png
 
 COUNT = 26_000
@@ -39,12 +40,11 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 
 
 def init_small(module: nn.Module) -> None:
-    """Weights from N(0, .02), gains from N(1, .02), no biases."""
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+    """DCGAN's first weights, of linear layers too."""
+    init_dcgan(module)
+    if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
-        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
 
 
 class StackedGAN(GAN):

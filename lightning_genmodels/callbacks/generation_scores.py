@@ -16,6 +16,7 @@ from lightning_genmodels.metrics import (
     PrecisionRecall,
     SlicedWasserstein,
 )
+from lightning_genmodels.metrics.collection import process_share
 from lightning_genmodels.metrics.features import FeaturesName, check_features, features_of
 from lightning_genmodels.metrics.modes import ModesName
 from lightning_genmodels.seeding import derive_seed
@@ -142,7 +143,7 @@ class GenerationScores(Callback):
             metric.reset()
         # In the sanity check one image in each process: what does not fit is found before the first step.
         count = trainer.world_size if trainer.sanity_checking else self.count
-        self._missing = count // trainer.world_size + (trainer.global_rank < count % trainer.world_size)
+        self._missing = process_share(count, trainer.global_rank, trainer.world_size)
         self._collected = False
         self._noise = torch.Generator().manual_seed(derive_seed(self.seed, trainer.global_rank))
 

@@ -25,15 +25,15 @@ def squared_slopes(discriminator: Discriminator, images: Tensor) -> Tensor:
         discriminator: (N, ...) -> (N,) logits; a callable that can be differentiated twice.
         images: (N, ...); they are left as they are.
     """
-    images = _unmixed(images).requires_grad_()
+    images = _in_full_precision(images).requires_grad_()
     with torch.autocast(images.device.type, enabled=False):
         (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
-        return gradient.to(torch.promote_types(gradient.dtype, torch.float32)).square().flatten(1).sum(1)
+        return gradient.square().flatten(1).sum(1)
 
 
-def _unmixed(images: Tensor) -> Tensor:
-    """A copy without a graph, in float32 at least: mixed precision's weights are."""
-    return images.detach().to(torch.promote_types(images.dtype, torch.float32), copy=True)
+def _in_full_precision(images: Tensor) -> Tensor:
+    """The images without their graph, in float32 at least: mixed precision's weights are."""
+    return images.detach().to(torch.promote_types(images.dtype, torch.float32))
 
 
 def r1_penalty(
@@ -61,9 +61,9 @@ def gradient_penalty(
     discriminator: Discriminator, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
     """E (|grad_x D(x)| - 1)^2 at a drawn place between each real image and a generated one (Gulrajani et al. 2017)."""
-    real = _unmixed(real)
+    real = _in_full_precision(real)
     share = _uniform((len(real), *[1] * (real.ndim - 1)), real, generator)
-    return _distance_from_1(discriminator, real.lerp(_unmixed(fake), share))
+    return _distance_from_1(discriminator, real.lerp(_in_full_precision(fake), share))
 
 
 def dragan_penalty(
@@ -74,7 +74,7 @@ def dragan_penalty(
     Each is moved, by a share drawn for it, towards itself with uniform noise added to each pixel, of at most half the
     standard deviation of the batch.
     """
-    real = _unmixed(real)
+    real = _in_full_precision(real)
     share = _uniform((len(real), *[1] * (real.ndim - 1)), real, generator)
     noise = 0.5 * real.std() * _uniform(real.shape, real, generator)
     return _distance_from_1(discriminator, real + share * noise)

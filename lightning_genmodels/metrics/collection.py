@@ -11,6 +11,11 @@ from torchmetrics.utilities import dim_zero_cat
 from lightning_genmodels.errors import GenmodelsError
 
 
+def process_share(count: int, rank: int, world_size: int) -> int:
+    """How many of `count` images the process of that rank scores, so that all together score `count`."""
+    return count // world_size + (rank < count % world_size)
+
+
 class RealAgainstFake(Metric):
     """Keeps what real and generated images are compared by, over all processes; not used by itself."""
 

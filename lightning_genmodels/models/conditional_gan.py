@@ -45,7 +45,8 @@ class ConditionalGAN(GAN):
         network: "mlp" for any size; "dcgan" and "resnet" for squares of 16, 28, 32, 64 or 128 pixels.
         generator_batch_norm: normalise in the generator over the batch. Its noise is wider than the modes of points in
             the plane, which are found without.
-        spectral_norm: divide the weights of each of the discriminator's layers by their largest singular value.
+        spectral_norm: divide the weights of each of the discriminator's layers, but an auxiliary classifier's, by their
+            largest singular value.
         adversarial_loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge" or "relativistic".
         penalty: on the discriminator: "none", "weight_clipping", "gradient_penalty", "dragan", "r1", "r2" or "r1_r2",
             as in `GAN`.

@@ -10,12 +10,13 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLossName
 from lightning_genmodels.losses.penalties import PENALTIES, PenaltyName, clip_weights
 from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
+from lightning_genmodels.metrics.collection import process_share
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
 from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.interpolation import spherical_path
 from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.modes import in_eval_mode
-from lightning_genmodels.networks.pairs import CONVOLUTIONAL_SIZES, NetworkName, make_discriminator, make_generator
+from lightning_genmodels.networks.pairs import CONVOLUTIONAL_SIZES, GENERATORS, NetworkName, make_discriminator
 
 SAMPLES_AT_ONCE = 512
 
@@ -183,7 +184,7 @@ class GAN(AdversarialModel):
 
     def make_generator(self, latent_dim: int) -> nn.Module:
         """A generator by this model's options from latents of that length."""
-        return make_generator(self.network, latent_dim, self.image_shape, self.generator_batch_norm)
+        return GENERATORS[self.network](latent_dim, self.image_shape, batch_norm=self.generator_batch_norm)
 
     def make_discriminator(self, shape: tuple[int, int, int]) -> nn.Module:
         """A discriminator by this model's options for images of that shape."""
@@ -321,8 +322,7 @@ class GAN(AdversarialModel):
     def on_validation_epoch_start(self) -> None:
         """Lightning's hook: the same latents at every validation."""
         self._eval_noise = torch.Generator().manual_seed(self.global_rank)
-        share, rest = divmod(self.score_count, self.trainer.world_size)
-        self._unscored = share + (self.global_rank < rest)
+        self._unscored = process_share(self.score_count, self.global_rank, self.trainer.world_size)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects the images and as many samples."""

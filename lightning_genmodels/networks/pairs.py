@@ -1,5 +1,6 @@
 """The pairs of generator and discriminator that a GAN chooses by name."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from torch import nn
@@ -10,23 +11,12 @@ from lightning_genmodels.networks.normalization import normalize_spectrum
 from lightning_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 
 NetworkName = Literal["mlp", "dcgan", "resnet"]
+GENERATORS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLPGenerator,
+    "dcgan": DCGANGenerator,
+    "resnet": ResNetGenerator,
+}
 CONVOLUTIONAL_SIZES = tuple(STAGES)  # pixels a side that "dcgan" and "resnet" can make
-
-
-def make_generator(network: str, latent_dim: int, shape: tuple[int, int, int], batch_norm: bool) -> nn.Module:
-    """(N, latent_dim) latents -> (N, *shape) images in [-1, 1].
-
-    Args:
-        network: its name.
-        latent_dim: length of a latent.
-        shape: (C, H, W).
-        batch_norm: normalise over the batch.
-    """
-    if network == "mlp":
-        return MLPGenerator(latent_dim, shape, batch_norm=batch_norm)
-    if network == "dcgan":
-        return DCGANGenerator(latent_dim, shape, batch_norm=batch_norm)
-    return ResNetGenerator(latent_dim, shape, batch_norm=batch_norm)
 
 
 def make_discriminator(network: str, shape: tuple[int, int, int], batch_norm: bool, spectral_norm: bool) -> nn.Module:

@@ -11,9 +11,8 @@ from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.penalties import PENALTIES
 from lightning_genmodels.models.interpolation import spherical_path
 from lightning_genmodels.models.ranges import to_signed, to_unit
-from lightning_genmodels.networks.dcgan import STAGES, DCGANGenerator
-from lightning_genmodels.networks.mlp import MLPGenerator
-from lightning_genmodels.networks.resnet import ResNetGenerator
+from lightning_genmodels.networks.dcgan import STAGES
+from lightning_genmodels.networks.pairs import GENERATORS
 
 SHAPE = (1, 8, 8)
 
@@ -30,9 +29,8 @@ def gan(**options):
 
 
 def test_networks_are_those_that_the_option_names():
-    kinds = {"mlp": MLPGenerator, "dcgan": DCGANGenerator, "resnet": ResNetGenerator}
-    assert typing.get_args(typing.get_type_hints(GAN.__init__)["network"]) == tuple(kinds)
-    for name, generator in kinds.items():
+    assert typing.get_args(typing.get_type_hints(GAN.__init__)["network"]) == tuple(GENERATORS)
+    for name, generator in GENERATORS.items():
         model = gan(network=name, image_shape=(1, 16, 16))
         assert type(model.generator) is generator
         assert type(model.discriminator).__name__ == generator.__name__.replace("Generator", "Discriminator")
