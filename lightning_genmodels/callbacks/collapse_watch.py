@@ -1,5 +1,6 @@
 """An early and cheap sign that a GAN collapses."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,10 +14,10 @@ from lightning_genmodels.errors import GenmodelsError
 class CollapseWatch(Callback):
     """Warns when generated images are too much alike, or when the discriminator is never wrong; logs both.
 
-    It looks at every n-th batch, at what was drawn for it anyway. `train/diversity` is the mean distance of two
-    generated images, divided by that of two real ones: near 1 for a model that has learned, 0 for one image over and
-    over. `train/separation` is how often the discriminator has a real image above a generated one, of all pairs: .5
-    where it is at a loss, 1 where it is never wrong, whatever the loss.
+    It looks at every n-th batch of two images or more, at what was drawn for it anyway. `train/diversity` is the mean
+    distance of two generated images, divided by that of two real ones: near 1 for a model that has learned, 0 for one
+    image over and over. `train/separation` is how often the discriminator has a real image above a generated one, of
+    all pairs: .5 where it is at a loss, 1 where it is never wrong, whatever the loss.
 
     The model has `judged`, with `real_logits`, `fake_logits` and `fake`, the generated images in [0, 1]; a batch has
     the real ones first.
@@ -80,6 +81,8 @@ class CollapseWatch(Callback):
         }
         # The processes have different batches, and must stop together.
         values = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in found.items()}
+        if not all(map(math.isfinite, values.values())):
+            return
         for logger in trainer.loggers:
             logger.log_metrics({f"train/{name}": value for name, value in values.items()}, step=batches - 1)
         if batches <= self.warm_up:
@@ -97,8 +100,8 @@ class CollapseWatch(Callback):
         what = {
             "diversity": f"generated images differ by {value:.2g} of what real ones do (train/diversity; expected "
             f"{self.diversity_floor:g} or more): the generator collapses",
-            "separation": f"the discriminator is right about {value:.4g} of all pairs (train/separation): the "
-            "generator has nothing to learn from",
+            "separation": f"the discriminator is right about {value:.4g} of all pairs (train/separation; expected "
+            f"{self.separation_ceiling:g} at most): from most losses the generator then learns nothing",
         }[name]
         rank_zero_warn(
             f"CollapseWatch: at batch {batches}, {what}." + (" The training is stopped." if self.stop else "")

@@ -13,6 +13,7 @@ from lightning_genmodels.metrics import (
     FrechetDistance,
     KernelDistance,
     ModeCoverage,
+    PairSimilarity,
     PrecisionRecall,
     SlicedWasserstein,
 )
@@ -45,6 +46,8 @@ class GenerationScores(Callback):
             `sigma` and `extent` and whose images are points, so that `features` is then "pixels" or None; None leaves
             these out.
         sliced_wasserstein: also `val/swd` and its parts by resolution (Karras et al. 2018).
+        similarity: also `val/ms_ssim`, how alike samples are to one another, and `val/ms_ssim_real`, the images; the
+            former is above the latter where diversity is lacking (Odena et al. 2017).
         count: images compared with as many samples, at most, the first ones, in all processes together.
         every_n_validations: score at every n-th validation of a training; 1 where a score chooses the checkpoint.
         seed: of the samples, the same at every validation.
@@ -59,6 +62,7 @@ class GenerationScores(Callback):
         features: FeaturesName | None = "digits",
         modes: ModesName | None = None,
         sliced_wasserstein: bool = False,
+        similarity: bool = False,
         count: int = 10_000,
         every_n_validations: int = 1,
         seed: int = 0,
@@ -70,7 +74,7 @@ class GenerationScores(Callback):
                 f"GenerationScores: modes is {modes!r}; expected one of {list(get_args(ModesName))}, or None."
             )
         # As few as the metrics take; coverage asks for a fifth neighbour.
-        fewest = 6 if features is not None else 2 if sliced_wasserstein else 1
+        fewest = 6 if features is not None else 2 if sliced_wasserstein or similarity else 1
         for option, value, least in (
             ("count", count, fewest),
             ("every_n_validations", every_n_validations, 1),
@@ -78,10 +82,10 @@ class GenerationScores(Callback):
         ):
             if value < least:
                 raise GenmodelsError(f"GenerationScores: {option} is {value}; expected {least} or more.")
-        if features is None and modes is None and not sliced_wasserstein:
+        if features is None and modes is None and not sliced_wasserstein and not similarity:
             raise GenmodelsError(
-                "GenerationScores: features and modes are None and sliced_wasserstein is False; expected one of the "
-                "three."
+                "GenerationScores: features and modes are None, sliced_wasserstein and similarity are False; expected "
+                "one of the four."
             )
         if modes == "centres" and features not in ("pixels", None):
             raise GenmodelsError(
@@ -91,6 +95,7 @@ class GenerationScores(Callback):
         self.features = features
         self.modes = modes
         self.sliced_wasserstein = sliced_wasserstein
+        self.similarity = similarity
         self.count = count
         self.every_n_validations = every_n_validations
         self.seed = seed
@@ -102,7 +107,7 @@ class GenerationScores(Callback):
     @property
     def state_key(self) -> str:
         """Lightning's: a run may have several of these, as of other features."""
-        return f"{type(self).__name__}{(self.features, self.modes, self.sliced_wasserstein)}"
+        return f"{type(self).__name__}{(self.features, self.modes, self.sliced_wasserstein, self.similarity)}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Lightning's hook."""
@@ -120,6 +125,8 @@ class GenerationScores(Callback):
             self._metrics["features"] = MetricCollection([*near, FrechetDistance("pixels")], compute_groups=groups)
         if self.sliced_wasserstein:
             self._metrics["patches"] = SlicedWasserstein()
+        if self.similarity:
+            self._metrics |= {"similarity": PairSimilarity(), "real_similarity": PairSimilarity()}
         if self.modes is not None:
             self._metrics["modes"] = ModeCoverage(self.modes, **self._places(trainer))
 
@@ -163,6 +170,8 @@ class GenerationScores(Callback):
                 self._metrics["features"].update(features[:, :, None, None], real=real)
             if "patches" in self._metrics:
                 self._metrics["patches"].update(kind, real=real)
+            if self.similarity:
+                self._metrics["real_similarity" if real else "similarity"].update(kind)
             if "modes" in self._metrics and not real:
                 self._metrics["modes"].update(kind)
 
@@ -175,6 +184,8 @@ class GenerationScores(Callback):
         if "features" in scores:
             values = scores["features"].items()
             scores["features"] = {f"{name.removesuffix('_pixels')}_{self.features}": value for name, value in values}
+        if self.similarity:
+            scores["real_similarity"] = {"ms_ssim_real": scores["real_similarity"]["ms_ssim"]}
         for found in scores.values():
             model.log_dict({f"{stage}/{name}": value for name, value in found.items()}, sync_dist=True)
         self._forget()

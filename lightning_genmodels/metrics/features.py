@@ -68,12 +68,13 @@ def _inception(device: torch.device) -> Any:
 
     with torch.inference_mode(False):  # as for the classifier of digits
         try:
-            return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval().to(device)
+            network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
         except (OSError, HTTPException, RuntimeError) as error:
             raise GenmodelsError(
                 f"features 'inception': the download of the weights failed ({' '.join(str(error).split())}); expected "
                 f"a working network, or the file in {os.path.join(torch.hub.get_dir(), 'checkpoints')}."
             ) from error
+        return network.eval().to(device)
 
 
 FEATURES: dict[FeaturesName, Callable[[Tensor], Tensor]] = {

@@ -34,8 +34,8 @@ class PairSimilarity(Metric):
     Args:
         kwargs: those of `torchmetrics.Metric`.
 
-    `compute` gives {"ms_ssim": scalar} in [0, 1]; 1 for images that are all alike. Raises GenmodelsError there for
-    fewer than 2 images, or of fewer than 11 pixels.
+    `compute` gives {"ms_ssim": scalar} in [0, 1]; 1 for images that are all alike. Raises GenmodelsError for images of
+    fewer than 11 pixels, and in `compute` for fewer than 2 of them.
     """
 
     is_differentiable = False
@@ -49,17 +49,19 @@ class PairSimilarity(Metric):
 
     def update(self, images: Tensor) -> None:
         """Adds images (N, C, H, W), float in [0, 1]."""
-        self.images.append(to_bytes(images))
+        kept = to_bytes(images)
+        if not scales_that_fit(*images.shape[-2:]):
+            raise GenmodelsError(
+                f"{type(self).__name__}: images are {tuple(images.shape[1:])}; expected {WINDOW} pixels or more."
+            )
+        self.images.append(kept)
 
     def compute(self) -> dict[str, Tensor]:
         """The mean over the pairs of all images collected."""
         images = dim_zero_cat(self.images) if len(self.images) else torch.empty(0, 1, 0, 0)
-        name = type(self).__name__
         if len(images) < 2:
-            raise GenmodelsError(f"{name}: {len(images)} images; expected 2 or more.")
+            raise GenmodelsError(f"{type(self).__name__}: {len(images)} images; expected 2 or more.")
         scales = scales_that_fit(*images.shape[-2:])
-        if not scales:
-            raise GenmodelsError(f"{name}: images are {tuple(images.shape[1:])}; expected {WINDOW} pixels or more.")
         betas = tuple(beta / sum(BETAS[:scales]) for beta in BETAS[:scales])
         # Always in the same order: sets sorted by class would make pairs of one class.
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(images.device)

@@ -11,6 +11,7 @@ from lightning_genmodels.losses.adversarial import AdversarialLossName
 from lightning_genmodels.losses.penalties import PenaltyName
 from lightning_genmodels.models.base import ScheduleName
 from lightning_genmodels.models.gan import GAN
+from lightning_genmodels.models.labels import as_vectors, check_labels, labels_of
 from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.networks.conditional import (
     AuxiliaryDiscriminator,
@@ -164,15 +165,20 @@ class ConditionalGAN(GAN):
 
     def condition(self, batch: Any) -> tuple[Tensor, ...]:
         """The batch's labels, (N, L)."""
-        return (self._as_vectors(_labels(batch)),)
+        return (as_vectors(labels_of(batch), len(self.label_names)),)
+
+    def generate(self, batch: Any) -> Tensor:
+        """Fresh images in [-1, 1], of the batch's labels, which are checked here."""
+        check_labels(labels_of(batch), len(self.label_names))
+        return super().generate(batch)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """As every GAN's; it remembers attributes for samples to come."""
         super().training_step(batch, batch_idx)
-        labels = _labels(batch)
+        labels = labels_of(batch)
         if labels.is_floating_point():
-            vectors = self._as_vectors(labels).to(self.recent_labels)
-            self.recent_labels.copy_(torch.cat([vectors, self.recent_labels])[: len(self.recent_labels)])
+            recent = torch.cat([labels.to(self.recent_labels), self.recent_labels])
+            self.recent_labels.copy_(recent[: len(self.recent_labels)])
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Also, with an auxiliary classifier, its loss on real and generated images."""
@@ -192,34 +198,16 @@ class ConditionalGAN(GAN):
     def _label_loss(self, images: Tensor, batch: Any) -> Tensor:
         """Cross-entropy in nats: of classes, or the mean over attributes."""
         discriminator: Any = self.discriminator
-        labels, logits = _labels(batch), discriminator.classify(images).float()
+        labels, logits = labels_of(batch), discriminator.classify(images).float()
         if labels.is_floating_point():
             return functional.binary_cross_entropy_with_logits(logits, labels.float())
         return functional.cross_entropy(logits, labels)
-
-    def _as_vectors(self, labels: Tensor) -> Tensor:
-        """Classes (N,) as (N, L), 1 in one place; attributes as they are."""
-        count = len(self.label_names)
-        if labels.is_floating_point():
-            if labels.shape[1:] != (count,) or not ((labels >= 0) & (labels <= 1)).all():
-                raise GenmodelsError(
-                    f"ConditionalGAN: attributes of the shape {tuple(labels.shape)}; expected (N, {count}) numbers in "
-                    f"[0, 1], {count} being the number of label_names."
-                )
-            return labels.float()
-        if labels.ndim != 1 or not ((labels >= 0) & (labels < count)).all():
-            raise GenmodelsError(
-                f"ConditionalGAN: classes of the shape {tuple(labels.shape)}, from {int(labels.min())} to "
-                f"{int(labels.max())}; expected (N,) numbers from 0 to {count - 1}, {count} being the number of "
-                "label_names; or attributes, which are floating point."
-            )
-        return functional.one_hot(labels.long(), count).float()
 
     # Use
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]  # of what, beside where from
         """(N, latent_dim) latents and N labels -> (N, C, H, W) images in [0, 1], by the averaged generator as it is."""
-        return to_unit(self.averaged_generator(z, self._as_vectors(labels)))
+        return to_unit(self.averaged_generator(z, self._wanted(len(z), labels)))
 
     @torch.no_grad()
     def sample(self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -294,14 +282,8 @@ class ConditionalGAN(GAN):
             raise GenmodelsError(f"ConditionalGAN: labels are of {type(labels).__name__}; expected a tensor.")
         if len(labels) != n:
             raise GenmodelsError(f"ConditionalGAN: {len(labels)} labels for {n} images; expected as many.")
-        return self._as_vectors(labels.to(self.device))
+        check_labels(labels, len(self.label_names))
+        return as_vectors(labels.to(self.device), len(self.label_names))
 
     def _sample_like(self, batch: Any) -> Tensor:
-        return self.sample(len(batch[0]), labels=_labels(batch), generator=self._eval_noise)
-
-
-def _labels(batch: Any) -> Tensor:
-    labels = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
-    if not isinstance(labels, Tensor):
-        raise GenmodelsError("ConditionalGAN: the batch holds no labels; expected (images, labels).")
-    return labels
+        return self.sample(len(batch[0]), labels=labels_of(batch), generator=self._eval_noise)

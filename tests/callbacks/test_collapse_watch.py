@@ -99,8 +99,8 @@ def test_stop_ends_the_training_and_says_so():
 def test_a_discriminator_that_is_never_wrong_is_noticed():
     said, _ = run(Scripted([judgement(real_logits=torch.full((8,), 2.0))]), watch())
     assert said == [
-        "CollapseWatch: at batch 3, the discriminator is right about 1 of all pairs (train/separation): the generator "
-        "has nothing to learn from."
+        "CollapseWatch: at batch 3, the discriminator is right about 1 of all pairs (train/separation; expected 0.999 "
+        "at most): from most losses the generator then learns nothing."
     ]
     assert not run(Scripted([judgement(real_logits=torch.full((8,), 2.0))]), watch(separation_ceiling=1.0))[0]
 
@@ -115,17 +115,25 @@ def test_nothing_is_said_while_it_warms_up_nor_between_looks():
     assert run(Scripted([judgement(SAME)]), watch(every_n_steps=4))[0][0].startswith("CollapseWatch: at batch 12,")
 
 
-def test_both_are_logged_at_every_look():
-    logger = Logger()
-    model = Scripted([judgement(0.5 * REAL, real_logits=torch.full((8,), 2.0))])
-    found = watch(every_n_steps=5)
+def logged(images, judged):
+    """What is logged of the tenth batch."""
+    logger, model = Logger(), Scripted([])
     trainer = SimpleNamespace(
         fit_loop=SimpleNamespace(total_batch_idx=9), loggers=[logger],
         strategy=SimpleNamespace(reduce=lambda value, reduce_op: value),
     )  # fmt: skip
-    model.judged = model.judgements[0]
-    found.on_train_batch_end(trainer, model, None, (REAL, None), 9)
-    assert logger.rows == [(9, {"train/diversity": pytest.approx(0.5), "train/separation": 1.0})]
+    model.judged = judged
+    watch(every_n_steps=5, warm_up=10).on_train_batch_end(trainer, model, None, (images, None), 9)
+    return logger.rows
+
+
+def test_both_are_logged_at_every_look():
+    rows = logged(REAL, judgement(0.5 * REAL, real_logits=torch.full((8,), 2.0)))
+    assert rows == [(9, {"train/diversity": pytest.approx(0.5), "train/separation": 1.0})]
+
+
+def test_a_batch_of_one_image_is_passed_over():
+    assert logged(REAL[:1], judgement(REAL[:1], torch.zeros(1), torch.zeros(1))) == []
 
 
 def test_patience_goes_on_after_a_resume():

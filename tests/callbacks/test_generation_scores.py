@@ -25,13 +25,14 @@ from lightning_genmodels.metrics import (
     FrechetDistance,
     KernelDistance,
     ModeCoverage,
+    PairSimilarity,
     PrecisionRecall,
     SlicedWasserstein,
 )
 from lightning_genmodels.seeding import derive_seed
 
 BY_FEATURES = ("fid", "kid", "precision", "recall", "density", "coverage")
-ALL = {"features": "digits", "modes": "digits", "sliced_wasserstein": True}
+ALL = {"features": "digits", "modes": "digits", "sliced_wasserstein": True, "similarity": True}
 LABELS = torch.from_numpy(load_digits().target).long()
 
 
@@ -102,7 +103,7 @@ def scored(model, data=None, stage="validate", **options):
     return getattr(trainer, stage)(model, **data, verbose=False)[0]
 
 
-def by_hand(real, fake, features=None, modes=None, sliced_wasserstein=False, **places):
+def by_hand(real, fake, features=None, modes=None, sliced_wasserstein=False, similarity=False, **places):
     """The metrics' values of these images and samples, under the names that are to be logged."""
     found = {}
     if features is not None:
@@ -116,6 +117,11 @@ def by_hand(real, fake, features=None, modes=None, sliced_wasserstein=False, **p
         metric.update(real, real=True)
         metric.update(fake, real=False)
         found |= metric.compute()
+    if similarity:
+        for images, name in ((real, "ms_ssim_real"), (fake, "ms_ssim")):
+            metric = PairSimilarity()
+            metric.update(images)
+            found[name] = metric.compute()["ms_ssim"]
     if modes is not None:
         metric = ModeCoverage(modes, **places)
         metric.update(fake)
@@ -143,9 +149,10 @@ def staged(scores, stage="val"):
         {"features": "pixels", "modes": "digits"},
         {"features": None, "modes": "digits"},
         {"features": None, "sliced_wasserstein": True},
+        {"features": None, "similarity": True},
         ALL,
     ],
-    ids=["digits", "pixels_modes", "modes", "swd", "all"],
+    ids=["digits", "pixels_modes", "modes", "swd", "similarity", "all"],
 )
 def test_the_scores_are_those_of_the_metrics_by_hand(options):
     model = Drawn(size=16)
@@ -485,12 +492,13 @@ def test_a_process_without_images_waits_for_nobody(tmp_path):
         ),
         ({"count": 5}, "count is 5; expected 6 or more"),
         ({"count": 1, "features": None, "sliced_wasserstein": True}, "count is 1; expected 2 or more"),
+        ({"count": 1, "features": None, "similarity": True}, "count is 1; expected 2 or more"),
         ({"count": 0, "features": None, "modes": "digits"}, "count is 0; expected 1 or more"),
         ({"every_n_validations": 0}, "every_n_validations is 0; expected 1 or more"),
         ({"seed": -1}, "seed is -1; expected 0 or more"),
         (
             {"features": None},
-            "features and modes are None and sliced_wasserstein is False; expected one of the three",
+            "features and modes are None, sliced_wasserstein and similarity are False; expected one of the four",
         ),
         (
             {"modes": "centres"},
@@ -536,6 +544,8 @@ def test_data_without_centres_are_refused(data, given):
 def test_images_that_do_not_fit_are_refused_before_the_first_step():
     told = error_before_the_first_step(Drawn(), GenerationScores(None, "stacked_digits"))
     assert told == "ModeCoverage: images are (1, 1, 8, 8); expected (N, 3, H, W)."
+    told = error_before_the_first_step(Drawn(), GenerationScores(None, similarity=True))
+    assert told == "PairSimilarity: images are (1, 8, 8); expected 11 pixels or more."
 
 
 def test_too_few_images_are_one_sentence():

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 from command import fit, genmodels
+from made_sets import small_module
 from PIL import Image
 
-from lightning_genmodels import __version__
+from lightning_genmodels import __version__, load_model
 from lightning_genmodels.cli.main import COMMANDS
 from lightning_genmodels.configs import packaged_configs
 
@@ -101,6 +102,22 @@ def test_labels_are_columns_and_a_row_has_one_latent(in_tmp, capsys):
     for words, expected in (("3,ten", "ten is no label; expected one of 0, 1, 2"), ("no-3", "no-3 is no label")):
         assert genmodels("sample", "--checkpoint", path, "--labels", words, "--output", "a.png") == 2
         assert expected in capsys.readouterr().err
+
+
+def test_faces_are_drawn_by_the_attributes_that_one_names(in_tmp, capsys):
+    small_module("CelebADataModule", in_tmp)
+    fit("--model", "ConditionalGAN", "--model.network", "dcgan", "--data", "CelebADataModule", "--data.data_dir", ".",
+        "--data.image_size", 16, "--data.batch_size", 2, "--data.val_fraction", 0.5, "--data.download", "false",
+        "--data.attributes", "[Smiling,Male,Young]", "--trainer.max_steps", 2)  # fmt: skip
+    path = "runs/conditionalgan_celeba/0/checkpoints/last.ckpt"
+    model = load_model(path)
+    assert model.label_names == ("Smiling", "Male", "Young")
+    trained_on = {tuple(labels.tolist()) for labels in model.recent_labels[:4]}
+    assert trained_on <= {tuple(float((number + a) % 3 > 0) for a in (31, 20, 39)) for number in range(3)}
+    assert genmodels("sample", "--checkpoint", path, "--labels", "Smiling,no-Male", "--output", "a.png") == 0
+    assert Image.open("a.png").size[0] == 2 * 34 + 2
+    assert genmodels("sample", "--checkpoint", path, "--labels", "Bald", "--output", "a.png") == 2
+    assert "Bald is no label; expected one of Smiling, Male, Young" in capsys.readouterr().err
 
 
 def test_labels_of_a_model_that_takes_none_are_an_error(trained, capsys):
