@@ -31,8 +31,16 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         beside = sorted(other.name for other in folder.glob("*.ckpt") if other.is_file())
         found = f"; in that folder there is {', '.join(beside)}" if beside else ""
         raise GenmodelsError(f"checkpoint {path} {fault}{found}; expected a .ckpt file.")
+    checkpoint = read_weights(path, map_location)
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise GenmodelsError(f"{path} holds no state_dict; expected a checkpoint made by Lightning.")
+    return checkpoint
+
+
+def read_weights(path: str | Path, map_location: str | torch.device = "cpu") -> Any:
+    """What torch saved in an existing file, without running code from it; GenmodelsError where that cannot be read."""
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own report advises to run the file's code
         raise GenmodelsError(f"{path} cannot be read as a checkpoint; expected weights and plain data.") from error
     except (BadZipFile, EOFError, RuntimeError, LookupError, ValueError) as error:
@@ -40,9 +48,6 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         raise GenmodelsError(
             f"{path} cannot be read as a checkpoint ({reason}); expected one made by Lightning."
         ) from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise GenmodelsError(f"{path} holds no state_dict; expected a checkpoint made by Lightning.")
-    return checkpoint
 
 
 def model_class(checkpoint: dict[str, Any], path: str | Path) -> type[LightningModule]:

@@ -9,24 +9,30 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from toy import fit, same_weights
 
 import lightning_genmodels
-from datamodules import DigitsDataModule
+from datamodules import DigitsDataModule, ShapePairsDataModule
 from lightning_genmodels import Autoencoder, GenmodelsError, load_model
 from lightning_genmodels.callbacks import ExactResume, LastCheckpoint
 from lightning_genmodels.models.base import AdversarialModel
 
 MODELS = [m for m in vars(lightning_genmodels).values() if isinstance(m, type) and issubclass(m, LightningModule)]
 ADVERSARIAL = [m for m in MODELS if issubclass(m, AdversarialModel)]
-SHAPE = (1, 8, 8)
+PAIRED = [m for m in MODELS if "target_channels" in inspect.signature(m).parameters]
 
 
 def test_there_are_models():
     assert {m.__name__ for m in MODELS} >= {
-        "GAN", "Autoencoder", "KSparseAutoencoder", "SparseAutoencoder", "DenoisingAutoencoder", "VAE"
+        "GAN", "Autoencoder", "KSparseAutoencoder", "SparseAutoencoder", "DenoisingAutoencoder", "VAE", "Pix2Pix"
     }  # fmt: skip
 
 
-def digits(**options):
-    return DigitsDataModule(**{"batch_size": 128, **options})
+def shape_of(model_class):
+    return (3, 16, 16) if model_class in PAIRED else (1, 8, 8)
+
+
+def data_for(model_class):
+    if model_class in PAIRED:
+        return ShapePairsDataModule(image_size=16, train_count=96)
+    return DigitsDataModule(batch_size=128)
 
 
 class StopAt(Callback):
@@ -37,7 +43,7 @@ class StopAt(Callback):
         trainer.should_stop = trainer.global_step == self.step
 
 
-def train(model, steps, folder=None, data=None, stop_at=None, **options):
+def train(model, steps, folder=None, stop_at=None, **options):
     callbacks = [ExactResume(), StopAt(stop_at)] + (
         [LastCheckpoint(folder / "last.ckpt", every_n_steps=4)] if folder else []
     )
@@ -46,13 +52,13 @@ def train(model, steps, folder=None, data=None, stop_at=None, **options):
                 "enable_model_summary": False, "callbacks": callbacks}  # fmt: skip
     ckpt_path = options.pop("ckpt_path", None)
     trainer = Trainer(**{**defaults, **options})
-    trainer.fit(model, datamodule=data or digits(), ckpt_path=ckpt_path, weights_only=True)
+    trainer.fit(model, datamodule=data_for(type(model)), ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
 
 def build(model_class, seed=0, **options):
     torch.manual_seed(seed)
-    return model_class(image_shape=SHAPE, **options)
+    return model_class(image_shape=shape_of(model_class), **options)
 
 
 @pytest.mark.parametrize("model_class", MODELS)
@@ -71,7 +77,7 @@ def test_fit_checkpoint_and_reload_give_the_same_model_back(model_class, tmp_pat
     trainer = train(model, 5, tmp_path)
     assert all(v.isfinite().all() for v in model.state_dict().values())
     assert not same_weights(model, build(model_class))
-    assert model.best_metric[0] in trainer.validate(model, digits(), verbose=False)[0]
+    assert model.best_metric[0] in trainer.validate(model, data_for(type(model)), verbose=False)[0]
     loaded = load_model(tmp_path / "last.ckpt")
     assert type(loaded) is model_class
     assert not loaded.training
@@ -103,15 +109,14 @@ def test_an_autoencoder_learns_in_one_precision_throughout(model_class, precisio
         v.dtype == before[n].dtype and not torch.equal(v, before[n]) for n, v in model.decoder.state_dict().items()
     )
     assert all(v.isfinite().all() for v in model.state_dict().values())
-    assert "val/squared_error" in trainer.validate(model, digits(), verbose=False)[0]
+    assert "val/squared_error" in trainer.validate(model, data_for(type(model)), verbose=False)[0]
 
 
 @pytest.mark.parametrize("model_class", MODELS)
 def test_a_users_own_loader_of_pairs_works_in_a_plain_trainer(model_class):
-    images = torch.rand(64, *SHAPE)
-    loader = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(images, torch.zeros(64, dtype=torch.long)), batch_size=16
-    )
+    images = torch.rand(64, *shape_of(model_class))
+    second = 1 - images if model_class in PAIRED else torch.zeros(64, dtype=torch.long)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, second), batch_size=16)
     model = build(model_class)
     trainer = fit(model, loader, val_loader=loader)
     assert trainer.global_step == 4
@@ -119,17 +124,19 @@ def test_a_users_own_loader_of_pairs_works_in_a_plain_trainer(model_class):
 
 
 @pytest.mark.parametrize(
-    ("images", "message"),
+    ("change", "message"),
     [
-        (torch.full((16, *SHAPE), 255, dtype=torch.uint8), "torch.uint8; expected floating point in"),
-        (torch.full((16, *SHAPE), -1.0), r"reach from -1 to -1; expected \[0, 1\]"),
-        (torch.full((16, *SHAPE), torch.nan), r"reach from nan to nan; expected \[0, 1\]"),
-        (torch.rand(16, 1, 9, 8), r"have the shape \(16, 1, 9, 8\); expected \(N, 1, 8, 8\)"),
+        (lambda images: (255 * images).byte(), "torch.uint8; expected floating point in"),
+        (lambda images: images - 1, r"reach from -1 to -1; expected \[0, 1\]"),
+        (lambda images: images + torch.nan, r"reach from nan to nan; expected \[0, 1\]"),
+        (lambda images: images[:, :, 1:], r"have the shape \(16, {0}, \d+, {1}\); expected \(N, {0}, {1}, {1}\)"),
     ],
 )
 @pytest.mark.parametrize("model_class", MODELS)
-def test_a_batch_out_of_range_or_shape_stops_training_with_one_sentence(model_class, images, message):
-    with pytest.raises(GenmodelsError, match=message):
+def test_a_batch_out_of_range_or_shape_stops_training_with_one_sentence(model_class, change, message):
+    shape = shape_of(model_class)
+    images = change(torch.zeros(16, *shape))
+    with pytest.raises(GenmodelsError, match=message.format(shape[0], shape[2]) if "{0}" in message else message):
         fit(build(model_class), torch.utils.data.DataLoader([(images, torch.zeros(16))], batch_size=None))
 
 
@@ -146,16 +153,34 @@ def test_samples_are_repeatable_in_range_and_leave_the_model_as_it_was(model_cla
     model = build(model_class).train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     draws = [model.sample(5, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
-    assert draws[0].shape == (5, *SHAPE)
+    assert draws[0].shape == (5, *shape_of(model_class))
     assert draws[0].dtype == torch.float32
     assert 0 <= draws[0].min() <= draws[0].max() <= 1
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert all(m.training for m in model.modules())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert model.sample(0).shape == (0, *SHAPE)
+    assert model.sample(0).shape == (0, *shape_of(model_class))
     with pytest.raises(GenmodelsError, match="n is -1"):
         model.sample(-1)
+
+
+@pytest.mark.parametrize("model_class", PAIRED)
+def test_translations_are_repeatable_in_range_of_any_size_and_leave_the_model_as_it_was(model_class):
+    model = build(model_class).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    source = torch.rand(3, 3, 21, 40)
+    draws = [model.translate(source, generator=torch.Generator().manual_seed(s)) for s in (1, 1)]
+    assert draws[0].shape == (3, model.hparams.target_channels, 21, 40)
+    assert draws[0].dtype == torch.float32
+    assert 0 <= draws[0].min() < draws[0].max() <= 1
+    assert torch.equal(draws[0], draws[1])
+    alone = torch.Generator().manual_seed(1)
+    alone = torch.cat([model.translate(image, generator=alone) for image in source.split(1)])
+    torch.testing.assert_close(draws[0], alone, rtol=0, atol=1e-6)
+    assert all(m.training for m in model.modules())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert model.translate(source[:0]).shape == (0, model.hparams.target_channels, 21, 40)
 
 
 @pytest.mark.parametrize("model_class", ADVERSARIAL)
@@ -172,10 +197,13 @@ def test_the_discriminators_step_leaves_the_generator_untouched(model_class):
 @pytest.mark.parametrize("model_class", MODELS)
 def test_two_processes_train_from_the_command_line(model_class, tmp_path):
     name = model_class.__name__
-    done = process("fit", "--model", name, "--data", "DigitsDataModule", "--trainer.max_epochs", 1, *QUIET,
+    data = ["DigitsDataModule"]
+    if model_class in PAIRED:
+        data = ["ShapePairsDataModule", "--data.image_size", 16, "--data.train_count", 96]
+    done = process("fit", "--model", name, "--data", *data, "--trainer.max_epochs", 1, *QUIET,
                    "--trainer.strategy", "ddp", "--trainer.devices", 2, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    run = tmp_path / f"runs/{name.lower()}_digits/0"
+    run = tmp_path / f"runs/{name.lower()}_{data[0].lower().removesuffix('datamodule')}/0"
     assert all(v.isfinite().all() for v in load_model(run / "checkpoints/last.ckpt").state_dict().values())
     header, *rows = (run / "metrics.csv").read_text().splitlines()
     assert build(model_class).best_metric[0] in header

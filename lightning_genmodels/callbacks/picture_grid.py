@@ -24,6 +24,8 @@ class PictureGrid(Callback):
       where an image is a point in the plane;
     - "reconstructions" with `reconstruct(images)`: the first validation images, each with its reconstruction to the
       right; with `corrupt(images, generator=…)` the image, its corrupted version and what is made of that;
+    - "translations" with `translate(source, generator=…)`: of the first validation pairs, a quarter of `count`, the
+      source, what is made of it, and the target;
     - "filters" with `filters()`: what the units of the first layer look for;
     - "codes" with `encode(images)`: the validation images in the plane of their two-dimensional codes, or of the first
       two principal components of longer ones, coloured by label;
@@ -50,6 +52,7 @@ class PictureGrid(Callback):
         self.dirpath = dirpath
         self.seed = seed
         self._images: Tensor | None = None
+        self._pairs: list[tuple[Tensor, Tensor]] = []
         self._codes: list[Tensor] = []
         self._labels: list[Tensor] = []
         self._drawn_step = -1
@@ -60,7 +63,7 @@ class PictureGrid(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook."""
-        self._codes, self._labels = [], []
+        self._codes, self._labels, self._pairs = [], [], []
 
     @torch.no_grad()
     def on_validation_batch_end(
@@ -72,10 +75,13 @@ class PictureGrid(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Lightning's hook: keeps the first images, for `reconstruct`, and codes."""
+        """Lightning's hook: keeps the first images, for `reconstruct`, the first pairs, and codes."""
         model: Any = pl_module
         if batch_idx == dataloader_idx == 0 and hasattr(model, "reconstruct"):
             self._images = batch[0][: self.count]
+        missing = max(1, self.count // 4) - sum(len(source) for source, _ in self._pairs)
+        if hasattr(model, "translate") and missing > 0:
+            self._pairs.append((batch[0][:missing], batch[1][:missing]))
         if hasattr(model, "encode") and sum(map(len, self._codes)) < CODES:
             self._codes.append(model.encode(batch[0]).cpu())
             self._labels += [batch[1].cpu()] if len(batch) > 1 and isinstance(batch[1], Tensor) else []
@@ -120,9 +126,11 @@ class PictureGrid(Callback):
             if hasattr(model, "corrupt"):
                 shown.append(model.corrupt(self._images, generator=torch.Generator().manual_seed(self.seed)))
             shown.append(model.reconstruct(shown[-1]))
-            groups = torch.stack(shown, 1).flatten(0, 1)
-            columns = len(shown) * max(1, round(len(groups) ** 0.5 / len(shown)))
-            pictures["reconstructions"] = image_grid(groups, columns)
+            pictures["reconstructions"] = _in_groups(shown)
+        if self._pairs:
+            source, target = (torch.cat(parts) for parts in zip(*self._pairs, strict=True))
+            made = model.translate(source, generator=torch.Generator().manual_seed(self.seed))
+            pictures["translations"] = _in_groups([source, made, target])
         if hasattr(model, "filters") and len(filters := model.filters()[: self.count]):
             pictures["filters"] = image_grid(filters if filters.shape[1] in (1, 3) else filters[:, :1])
         return pictures
@@ -140,6 +148,13 @@ class PictureGrid(Callback):
         if getattr(model, "unit_activations", None) is not None:
             pictures["activations"] = bars(model.unit_activations, model.rho)
         return pictures
+
+
+def _in_groups(shown: list[Tensor]) -> Picture:
+    """A grid of the first images of each batch of N, then of the second ones, and so on; grey as well as coloured."""
+    colours = max(images.shape[1] for images in shown)
+    groups = torch.stack([images.expand(-1, colours, -1, -1) for images in shown], 1).flatten(0, 1)
+    return image_grid(groups, len(shown) * max(1, round(len(groups) ** 0.5 / len(shown))))
 
 
 def _plane(codes: Tensor) -> Tensor:

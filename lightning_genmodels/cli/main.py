@@ -17,6 +17,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test split: --ckpt_path FILE",
     "predict": "write what a checkpoint predicts for the test split: --ckpt_path FILE",
     "sample": "draw a grid of samples: --checkpoint FILE --output grid.png",
+    "translate": "make pictures of pictures: --checkpoint FILE --input photo.jpg --output made.png",
     "interpolate": "draw what lies between two codes: --checkpoint FILE --output morph.gif",
     "probe": "score an autoencoder's codes by simple classifiers: --checkpoint FILE",
     "data": "look at a data set: data check or data preview, --data CLASS",
@@ -79,6 +80,10 @@ def _run(arguments: list[str]) -> None:
         from lightning_genmodels.cli.sample import sample
 
         sample(arguments[1:])
+    elif command == "translate":
+        from lightning_genmodels.cli.translate import translate
+
+        translate(arguments[1:])
     elif command == "interpolate":
         from lightning_genmodels.cli.interpolate import interpolate
 

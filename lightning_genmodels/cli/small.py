@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 
 from lightning_genmodels.checkpoints import load_model
 from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.models.pix2pix import Pix2Pix
 
 
 class SmallParser(argparse.ArgumentParser):
@@ -21,15 +22,15 @@ class SmallParser(argparse.ArgumentParser):
         raise GenmodelsError(f"{self.prog.split()[-1]}: {message}.")
 
 
-def add_model_arguments(parser: SmallParser) -> None:
-    """Adds `--checkpoint`, `--device` and `--seed`."""
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="the checkpoint")
+def add_model_arguments(parser: SmallParser, checkpoint: str = "the checkpoint") -> None:
+    """Adds `--checkpoint`, which its help calls so, `--device` and `--seed`."""
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help=checkpoint)
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
 
 
 def model_on_device(options: argparse.Namespace) -> LightningModule:
-    """The checkpoint's model, on the device asked for.
+    """The checkpoint's model, or that of a published generator of pix2pix (.pth), on the device asked for.
 
     Raises:
         GenmodelsError: for a device that there is not, a seed out of range, or a checkpoint that cannot be loaded.
@@ -41,4 +42,6 @@ def model_on_device(options: argparse.Namespace) -> LightningModule:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise GenmodelsError(f"--device {options.device} cannot be used ({reason}); expected e.g. cpu.") from error
+    if options.checkpoint.endswith(".pth"):
+        return Pix2Pix.from_published(options.checkpoint).to(options.device)
     return load_model(options.checkpoint, map_location=options.device)

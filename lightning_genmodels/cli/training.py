@@ -74,7 +74,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         parser.add_class_arguments(CheckpointOptions, "checkpoint")
         parser.add_class_arguments(PictureGrid, "pictures", skip={"dirpath"})
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
-        parser.link_arguments("data", "model.init_args.label_names", compute_fn=label_names, apply_on="instantiate")
+        for name, value_of in LINKED.items():
+            parser.link_arguments("data", f"model.init_args.{name}", compute_fn=value_of, apply_on="instantiate")
 
     # Building
 
@@ -132,8 +133,10 @@ class GenmodelsCLI(CheckpointNeutralCLI):
 
     def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
         """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
-        if "label_names" in kwargs and not takes(class_type, "label_names"):
-            del kwargs["label_names"]  # the link from the data gives it to whatever hands its arguments on
+        for name in LINKED:
+            # The links from the data give them to whatever hands its arguments on.
+            if name in kwargs and (kwargs[name] is None or not takes(class_type, name)):
+                del kwargs[name]
         try:
             return class_type(*args, **kwargs)
         except Exception as error:  # raised again, here and in instantiate_classes()
@@ -270,6 +273,14 @@ def default_name(options: Namespace) -> str:
 def label_names(datamodule: LightningDataModule) -> tuple[str, ...]:
     """The names of the data's classes, or of their attributes."""
     return tuple(getattr(datamodule, "class_names", getattr(datamodule, "attribute_names", ())))
+
+
+def target_channels(datamodule: LightningDataModule) -> int | None:
+    """Channels of the data's targets, or the number of their classes; None where there are none."""
+    return getattr(datamodule, "target_channels", None)
+
+
+LINKED = {"label_names": label_names, "target_channels": target_channels}  # what a model may need to know of its data
 
 
 def takes(class_type: type[Any], argument: str) -> bool:

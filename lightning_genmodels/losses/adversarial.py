@@ -1,13 +1,14 @@
-"""Adversarial losses: functions of the discriminator's logits, each (N,) and before any sigmoid.
+"""Adversarial losses: functions of the discriminator's logits, each (N,), or one a patch, and before any sigmoid.
 
 Every pair has one signature: the discriminator's takes `(real_logits, fake_logits)`, the generator's `(fake_logits,
 real_logits)`, where only a relativistic one reads the latter. Logits are taken in float32, whatever the precision
 around. The result is a scalar, the mean over the batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -77,6 +78,23 @@ def relativistic_generator(fake_logits: Tensor, real_logits: Tensor | None) -> T
     """-E log s(D(G(z)) - D(x)), over the same pairs (Jolicoeur-Martineau 2018)."""
     assert real_logits is not None
     return softplus(real_logits.float() - fake_logits.float()).mean()
+
+
+def feature_matching(fake_maps: Sequence[Sequence[Tensor]], real_maps: Sequence[Sequence[Tensor]]) -> Tensor:
+    """How far the discriminator's maps of generated images lie from those of real ones (Wang et al. 2018, pix2pixHD).
+
+    The mean absolute difference of the maps of each layer but the last, times 4 over the number of these layers, summed
+    over them; the mean over scales, a scalar.
+
+    Args:
+        fake_maps: for each scale the maps of its layers, of any shapes.
+        real_maps: the same of the real images; the caller detaches them.
+    """
+    scales = []
+    for ours, theirs in zip(fake_maps, real_maps, strict=True):
+        differences = [(a.float() - b.float()).abs().mean() for a, b in zip(ours[:-1], theirs[:-1], strict=True)]
+        scales.append(4 * torch.stack(differences).mean())
+    return torch.stack(scales).mean()
 
 
 ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {

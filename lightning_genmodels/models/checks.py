@@ -3,6 +3,7 @@
 import math
 from functools import reduce
 from operator import add
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -21,23 +22,39 @@ def row_is_due(module: LightningModule) -> bool:
     return every > 0 and (module.trainer.fit_loop.total_batch_idx + 1) % every == 0
 
 
-def check_images(images: Tensor, image_shape: tuple[int, int, int]) -> None:
-    """Raises GenmodelsError unless `images` is float, (N, *image_shape) and within [0, 1]."""
+def check_images(images: Tensor, image_shape: tuple[int, int, int], item: Literal["first", "second"] = "first") -> None:
+    """Raises GenmodelsError unless `images`, that item of a batch, is float, (N, *image_shape) and within [0, 1]."""
+    what, known = ("images", "image_shape") if item == "first" else ("targets", "target_channels and image_shape")
     if not images.is_floating_point():
         raise GenmodelsError(
-            f"the batch's images are {images.dtype}; expected floating point in [0, 1]: divide bytes by 255."
+            f"the batch's {what} are {images.dtype}; expected floating point in [0, 1]: divide bytes by 255."
         )
     if tuple(images.shape[1:]) != image_shape:
         raise GenmodelsError(
-            f"the batch's images have the shape {tuple(images.shape)}; expected (N, {', '.join(map(str, image_shape))})"
-            ", the model's image_shape, as the first item of the batch."
+            f"the batch's {what} have the shape {tuple(images.shape)}; expected (N, {', '.join(map(str, image_shape))})"
+            f", the model's {known}, as the {item} item of the batch."
         )
+    if not images.numel():
+        return
     low, high = (bound.item() for bound in torch.aminmax(images.detach()))
     if not (low >= 0 and high <= 1):  # written so that NaN fails
         raise GenmodelsError(
-            f"the batch's images reach from {low:.4g} to {high:.4g}; expected [0, 1]: divide bytes by 255, and leave "
+            f"the batch's {what} reach from {low:.4g} to {high:.4g}; expected [0, 1]: divide bytes by 255, and leave "
             "normalisation to the model."
         )
+
+
+def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: int) -> None:
+    """Raises GenmodelsError unless a batch holds source images of that shape, and targets of their height and width."""
+    check_images(batch[0], image_shape)
+    target = batch[1] if len(batch) > 1 else None
+    if not isinstance(target, Tensor) or target.ndim != 4:
+        given = f"of the shape {tuple(target.shape)}" if isinstance(target, Tensor) else "no tensor"
+        raise GenmodelsError(
+            f"the batch's second item is {given}; expected target images (N, {target_channels}, "
+            f"{image_shape[1]}, {image_shape[2]}), as of PairedImagesDataModule."
+        )
+    check_images(target, (target_channels, *image_shape[1:]), "second")
 
 
 def finite_sum(module: LightningModule, terms: dict[str, Tensor]) -> Tensor:

@@ -120,6 +120,25 @@ def test_the_samples_picture_shows_every_sample(tmp_path):
         np.testing.assert_array_equal(cell, as_bytes(image))
 
 
+class Translator(Plain):
+    """Draws its noise from the generator, and is grey where the source has colours."""
+
+    def translate(self, source, *, generator=None):
+        return source.mean(1, keepdim=True).lerp(torch.rand(len(source), 1, 8, 8, generator=generator), 0.5)
+
+
+def test_translations_show_source_result_and_target_of_the_first_pairs(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    source, target = (torch.rand(12, 3, 8, 8, generator=draw) for _ in range(2))
+    pairs = DataLoader(TensorDataset(source, target), batch_size=2)
+    model = Translator()
+    make_trainer(tmp_path, PictureGrid(count=20)).fit(model, pairs, pairs)
+    expected = model.translate(source[:5], generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
+    shown = torch.stack([source[:5], expected, target[:5]], 1).flatten(0, 1)
+    picture = np.asarray(Image.open(tmp_path / "pictures/translations-00000005.png"))
+    assert (picture == image_grid(shown, 3)).all()
+
+
 def test_reconstructions_show_each_of_the_first_validation_images_beside_its_reconstruction(tmp_path):
     make_trainer(tmp_path, PictureGrid(count=4)).fit(Inverter(), loader(), loader())
     cells, columns = read_cells(tmp_path / "pictures" / "reconstructions-00000002.png")

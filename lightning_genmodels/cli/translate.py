@@ -1,0 +1,155 @@
+"""`genmodels translate`: what an image-to-image model makes of pictures."""
+
+from argparse import Namespace
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageSequence
+from torch import Tensor
+
+from datamodules.decoding import IMAGE_SUFFIXES, read_image
+from datamodules.folders import pictures_in
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
+from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.pictures import Picture, image_grid, save_gif, save_png
+
+DURATION = 0.1  # seconds that browsers show a frame which does not say how long
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+
+
+def translate(argv: list[str]) -> None:
+    """Runs the command."""
+    parser = SmallParser(
+        "translate",
+        "Makes of a picture of any size, of each in a folder, or of each frame of a GIF or a video, what a model was "
+        "trained to make of it.",
+    )
+    add_model_arguments(parser, "the checkpoint, or a .pth file of a published pix2pix generator")
+    parser.add_argument("--input", required=True, metavar="PATH", help="a picture, a folder, a GIF or a video")
+    parser.add_argument(
+        "--output", required=True, metavar="PATH", help="the picture (.png), the folder, the GIF or the video to write"
+    )
+    options = parser.parse_args(argv)
+    source, output = Path(options.input), Path(options.output)
+    if not source.exists():
+        raise GenmodelsError(f"--input {source} does not exist; expected a picture, a folder, a GIF or a video.")
+    check_output(source, output)
+    model: Any = model_on_device(options)
+    if not hasattr(model, "translate"):
+        raise GenmodelsError(
+            f"--checkpoint {options.checkpoint} does not translate: its model is {type(model).__name__}; expected an "
+            "image-to-image model."
+        )
+    try:
+        if output.suffix.lower() == ".gif":
+            translate_gif(model, source, output, options)
+        elif source.suffix.lower() in VIDEOS:
+            translate_video(model, source, output, options)
+        else:
+            translate_pictures(model, source, output, options)
+    except OSError as error:
+        raise GenmodelsError(f"--output {output} cannot be written ({error.strerror or error}).") from error
+
+
+def check_output(source: Path, output: Path) -> None:
+    """Raises GenmodelsError for an output that does not fit what is put in."""
+    suffix = source.suffix.lower()
+    if source.is_dir():
+        endings: tuple[str, ...] = ("",)
+    elif suffix == ".gif":
+        endings = (".gif", ".png")
+    elif suffix in VIDEOS:
+        endings = (".mp4",)
+    elif suffix in IMAGE_SUFFIXES:
+        endings = (".png",)
+    else:
+        known = ", ".join(sorted({*IMAGE_SUFFIXES, *VIDEOS}))
+        raise GenmodelsError(f"--input is {source}; expected a folder, or a file that ends in {known}.")
+    fits = output.is_dir() == source.is_dir() if output.exists() else output.suffix.lower() in endings
+    if not fits or (not source.is_dir() and output.suffix.lower() not in endings):
+        expected = "a folder" if source.is_dir() else f"a file name that ends in {' or '.join(endings)}"
+        raise GenmodelsError(f"--output is {output}; expected {expected} for {source}.")
+    if output.resolve() == source.resolve():
+        raise GenmodelsError(f"--output is {output}, the input itself; expected another place.")
+
+
+def translated(model: Any, image: Tensor, options: Namespace) -> Picture:
+    """uint8 (C, H, W) -> uint8 (H, W, 3); with the same draws for each, alone and among others."""
+    generator = torch.Generator().manual_seed(options.seed)
+    made = model.translate(image[None].to(model.device).float() / 255, generator=generator)
+    return image_grid(made, smallest=1, margin=0)
+
+
+def translate_pictures(model: Any, source: Path, output: Path, options: Namespace) -> None:
+    """Of one picture, or of a folder's."""
+    folder = source.is_dir()
+    pictures = pictures_in(source) if folder else [source]
+    for path in pictures:
+        place = output / f"{path.stem}.png" if folder else output
+        save_png(translated(model, read_image(path, channels_of(model)), options), place)
+    print(f"{len(pictures)} pictures: {output}" if folder else f"1 picture: {output}")
+
+
+def translate_gif(model: Any, source: Path, output: Path, options: Namespace) -> None:
+    """Of each frame, shown as long as it was."""
+    read_image(source)  # which names a file that is damaged
+    with Image.open(source) as opened:
+        kind = "RGB" if channels_of(model) == 3 else "L"
+        shown = [(as_tensor(np.array(frame.convert(kind))), frame.info.get("duration", 0) / 1000 or DURATION)
+                 for frame in ImageSequence.Iterator(opened)]  # fmt: skip
+    made = [translated(model, frame, options) for frame, _ in shown]
+    save_gif(made, output, [seconds for _, seconds in shown])
+    print(f"{len(made)} frames: {output}")
+
+
+def translate_video(model: Any, source: Path, output: Path, options: Namespace) -> None:
+    """Of each frame, at the same rate; without its sound."""
+    try:
+        import av
+    except ImportError as error:
+        raise GenmodelsError(
+            f"--input {source}: videos need the package av; expected it installed, e.g. by pip install av."
+        ) from error
+    output.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    try:
+        with av.open(str(source)) as opened, av.open(str(output), "w") as written:
+            rate: Fraction = opened.streams.video[0].average_rate or Fraction(25)
+            stream: Any = None
+            for frame in frames_of(opened, channels_of(model)):
+                picture = translated(model, frame, options)
+                picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]  # as the format wants them
+                if stream is None:
+                    stream = written.add_stream("libx264", rate=rate)
+                    stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
+                written.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+                count += 1
+            if stream is not None:
+                written.mux(stream.encode(None))
+    except (av.error.FFmpegError, IndexError) as error:
+        raise GenmodelsError(f"--input {source} cannot be read as a video ({error}).") from error
+    print(f"{count} frames: {output}")
+
+
+def frames_of(opened: Any, channels: int) -> Iterator[Tensor]:
+    """uint8 (channels, H, W) each."""
+    for frame in opened.decode(video=0):
+        yield as_tensor(frame.to_ndarray(format="rgb24" if channels == 3 else "gray"))
+
+
+def as_tensor(pixels: Any) -> Tensor:
+    """uint8 (H, W) or (H, W, 3) -> (1, H, W) or (3, H, W)."""
+    image = torch.from_numpy(np.atleast_3d(pixels))
+    return image.permute(2, 0, 1)
+
+
+def channels_of(model: Any) -> int:
+    """Of the sources, 1 or 3; GenmodelsError for others."""
+    channels = int(model.image_shape[0])
+    if channels not in (1, 3):
+        raise GenmodelsError(f"--checkpoint: the model's images have {channels} channels; expected 1 or 3.")
+    return channels

@@ -1,0 +1,165 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from command import fit, genmodels
+from made_files import save
+from PIL import Image, ImageSequence
+
+from lightning_genmodels import Pix2Pix
+from lightning_genmodels.cli import translate as command
+from lightning_genmodels.networks.unet import UNetGenerator
+
+CHECKPOINT = "runs/pix2pix_shapepairs/0/checkpoints/last.ckpt"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fit("--model", "Pix2Pix", "--model.width", 8, "--data", "ShapePairsDataModule", "--data.image_size", 16,
+            "--data.train_count", 16, "--trainer.max_steps", 1, "--trainer.limit_val_batches", 0)  # fmt: skip
+    return folder / CHECKPOINT
+
+
+def picture(number, height=21, width=30, channels=3):
+    draw = torch.Generator().manual_seed(number)
+    return torch.randint(0, 256, (channels, height, width), generator=draw, dtype=torch.uint8)
+
+
+def run(checkpoint, source, output, *options):
+    return genmodels("translate", "--checkpoint", checkpoint, "--input", source, "--output", output, *options)
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def expected(checkpoint, image, seed=0):
+    made = Pix2Pix.load_from_checkpoint(checkpoint, weights_only=True).translate(
+        image[None] / 255, generator=torch.Generator().manual_seed(seed)
+    )
+    return (made[0] * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def test_a_picture_of_any_size_keeps_it(checkpoint, in_tmp, capsys):
+    save(in_tmp / "a.png", picture(0))
+    assert run(checkpoint, "a.png", "made/b.png") == 0
+    assert "1 picture: made/b.png" in capsys.readouterr().out
+    assert (pixels("made/b.png") == expected(checkpoint, picture(0))).all()
+
+
+def test_a_picture_of_a_folder_becomes_what_it_becomes_alone(checkpoint, in_tmp, capsys):
+    for number in range(3):
+        save(in_tmp / f"photos/{number}.png", picture(number, height=16 + 3 * number))
+    assert run(checkpoint, "photos", "made", "--seed", 5) == 0
+    assert "3 pictures: made" in capsys.readouterr().out
+    assert sorted(path.name for path in (in_tmp / "made").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert run(checkpoint, "photos/2.png", "alone.png", "--seed", 5) == 0
+    assert (pixels("made/2.png") == pixels("alone.png")).all()
+
+
+def test_a_gif_keeps_its_frames_and_their_times(checkpoint, in_tmp, capsys):
+    frames = [Image.fromarray(picture(number).permute(1, 2, 0).numpy()) for number in range(3)]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=[100, 250, 40])
+    assert run(checkpoint, "a.gif", "b.gif") == 0
+    assert "3 frames: b.gif" in capsys.readouterr().out
+    with Image.open("b.gif") as made:
+        assert made.size == (30, 21)
+        assert [frame.info["duration"] for frame in ImageSequence.Iterator(made)] == [100, 250, 40]
+    assert run(checkpoint, "a.gif", "first.png") == 0
+    assert pixels("first.png").shape == (21, 30, 3)
+
+
+def test_a_video_keeps_its_rate_and_frames(checkpoint, in_tmp, capsys):
+    av = pytest.importorskip("av")
+    with av.open("a.mp4", "w") as written:
+        stream = written.add_stream("libx264", rate=12)
+        stream.height, stream.width, stream.pix_fmt = 22, 30, "yuv420p"
+        for number in range(4):
+            pixels = np.ascontiguousarray(picture(number, 22).permute(1, 2, 0).numpy())
+            written.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        written.mux(stream.encode(None))
+    assert run(checkpoint, "a.mp4", "b.mp4") == 0
+    assert "4 frames: b.mp4" in capsys.readouterr().out
+    with av.open("b.mp4") as made:
+        assert made.streams.video[0].average_rate == 12
+        assert [(frame.width, frame.height) for frame in made.decode(video=0)] == [(30, 22)] * 4
+    (in_tmp / "bad.mp4").write_bytes(b"no video")
+    assert run(checkpoint, "bad.mp4", "c.mp4") == 2
+    assert "--input bad.mp4 cannot be read as a video" in capsys.readouterr().err
+
+
+def test_a_video_without_the_package_is_one_sentence(checkpoint, in_tmp, capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    (in_tmp / "a.mp4").write_bytes(b"")
+    assert run(checkpoint, "a.mp4", "b.mp4") == 2
+    assert "--input a.mp4: videos need the package av; expected it installed" in capsys.readouterr().err
+
+
+def test_a_published_generator_translates(in_tmp):
+    """The names of its weights are tested beside the networks."""
+    torch.manual_seed(0)
+    unet = UNetGenerator(3, 3, 7, width=1)
+    names = {"down.0": "model.model.0", "up.0": "model.model.3"}
+    block = "model.model.1.model"
+    for level in range(1, 7):
+        inner = level == 6
+        names |= {f"down.{level}": f"{block}.1", f"up.{level}": f"{block}.{3 if inner else 5}"}
+        names |= {f"up_norm.{level}": f"{block}.{4 if inner else 6}", f"down_norm.{level}": f"{block}.2"}
+        block += ".3.model"
+    state = {f"{names[n.rpartition('.')[0]]}.{n.rpartition('.')[2]}": v for n, v in unet.state_dict().items()}
+    torch.save(state, "net_G.pth")
+    save(in_tmp / "a.png", picture(0))
+    assert run("net_G.pth", "a.png", "b.png") == 0
+    assert pixels("b.png").shape == (21, 30, 3)
+
+
+def test_grey_pictures_are_read_as_the_model_needs_them(in_tmp, monkeypatch):
+    grey = SimpleNamespace(
+        image_shape=(1, 16, 16), device=torch.device("cpu"), translate=lambda source, generator: 1 - source
+    )
+    monkeypatch.setattr(command, "model_on_device", lambda options: grey)
+    save(in_tmp / "a.png", picture(0))
+    assert run("any.ckpt", "a.png", "b.png") == 0
+    luminance = np.asarray(Image.open("a.png").convert("L")).astype(int)
+    assert (pixels("b.png")[..., 0] == 255 - luminance).all()
+    grey.image_shape = (2, 16, 16)
+    assert run("any.ckpt", "a.png", "b.png") == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("none.png", "b.png", "--input none.png does not exist; expected a picture, a folder, a GIF or a video."),
+        ("a.txt", "b.png", "--input is a.txt; expected a folder, or a file that ends in .avi, .bmp"),
+        ("a.png", "b.jpg", "--output is b.jpg; expected a file name that ends in .png for a.png."),
+        ("a.png", "photos", "--output is photos; expected a file name that ends in .png for a.png."),
+        ("a.png", "a.png", "--output is a.png, the input itself; expected another place."),
+        ("photos", "b.png", "--output is b.png; expected a folder for photos."),
+        ("photos", "a.png", "--output is a.png; expected a folder for photos."),
+        ("photos", "./photos", "--output is photos, the input itself; expected another place."),
+        ("a.gif", "b.mp4", "--output is b.mp4; expected a file name that ends in .gif or .png for a.gif."),
+        ("a.mp4", "b.gif", "--output is b.gif; expected a file name that ends in .mp4 for a.mp4."),
+        ("damaged.png", "b.png", "damaged.png is damaged or no picture"),
+        ("empty", "made", "empty holds no pictures"),
+        ("a.png", "a.txt/b.png", "--output a.txt/b.png cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(checkpoint, in_tmp, capsys, source, output, message):
+    for name in ("a.txt", "a.gif", "a.mp4", "damaged.png"):
+        (in_tmp / name).write_text("text")
+    save(in_tmp / "a.png", picture(0))
+    save(in_tmp / "photos/a.png", picture(0))
+    (in_tmp / "empty").mkdir()
+    assert run(checkpoint, source, output) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_that_does_not_translate_is_one_sentence(in_tmp, capsys):
+    fit("--model", "GAN", "--data", "DigitsDataModule", "--trainer.max_steps", 1, "--trainer.limit_val_batches", 0)
+    save(in_tmp / "a.png", picture(0))
+    assert run("runs/gan_digits/0/checkpoints/last.ckpt", "a.png", "b.png") == 2
+    assert "does not translate: its model is GAN; expected an image-to-image model." in capsys.readouterr().err
