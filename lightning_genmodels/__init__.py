@@ -8,6 +8,7 @@ from lightning_genmodels.models.denoising_autoencoder import DenoisingAutoencode
 from lightning_genmodels.models.gan import GAN
 from lightning_genmodels.models.k_sparse_autoencoder import KSparseAutoencoder
 from lightning_genmodels.models.pix2pix import Pix2Pix
+from lightning_genmodels.models.regression import ImageRegression
 from lightning_genmodels.models.sparse_autoencoder import SparseAutoencoder
 from lightning_genmodels.models.vae import VAE
 from lightning_genmodels.version import __version__
@@ -19,6 +20,7 @@ __all__ = [
     "ConditionalGAN",
     "DenoisingAutoencoder",
     "GenmodelsError",
+    "ImageRegression",
     "KSparseAutoencoder",
     "Pix2Pix",
     "SparseAutoencoder",

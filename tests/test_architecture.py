@@ -67,7 +67,17 @@ def test_imports_follow_the_house_rules(path):
 
 
 def test_a_model_imports_another_only_as_its_base():
-    shared = {"__init__", "base", "checks", "interpolation", "labels", "ranges", "schedules", "splitting", "translation"}
+    shared = {
+        "__init__",
+        "base",
+        "checks",
+        "interpolation",
+        "labels",
+        "ranges",
+        "schedules",
+        "splitting",
+        "translation",
+    }
     names = {p.stem for p in (ROOT / "lightning_genmodels/models").glob("*.py")} - shared
     for path in (ROOT / "lightning_genmodels/models").glob("*.py"):
         bases = {

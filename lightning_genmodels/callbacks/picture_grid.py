@@ -11,7 +11,17 @@ from torch import Tensor
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.modes import in_eval_mode
-from lightning_genmodels.pictures import POINT, POINTS, Picture, bars, image_grid, picture_of, save_png, scatter
+from lightning_genmodels.pictures import (
+    POINT,
+    POINTS,
+    Picture,
+    bars,
+    class_colours,
+    image_grid,
+    picture_of,
+    save_png,
+    scatter,
+)
 
 CODES = 2000  # points of the scatter
 MANIFOLD = 16  # images a side
@@ -25,7 +35,8 @@ class PictureGrid(Callback):
     - "reconstructions" with `reconstruct(images)`: the first validation images, each with its reconstruction to the
       right; with `corrupt(images, generator=…)` the image, its corrupted version and what is made of that;
     - "translations" with `translate(source, generator=…)`: of the first validation pairs, a quarter of `count`, the
-      source, what is made of it, and the target;
+      source, what is made of it, and the target, classes in colours; of a model that makes the pairs itself, those of
+      its `pair(batch, generator=…)`;
     - "filters" with `filters()`: what the units of the first layer look for;
     - "codes" with `encode(images)`: the validation images in the plane of their two-dimensional codes, or of the first
       two principal components of longer ones, coloured by label;
@@ -81,7 +92,9 @@ class PictureGrid(Callback):
             self._images = batch[0][: self.count]
         missing = max(1, self.count // 4) - sum(len(source) for source, _ in self._pairs)
         if hasattr(model, "translate") and missing > 0:
-            self._pairs.append((batch[0][:missing], batch[1][:missing]))
+            noise = torch.Generator().manual_seed(self.seed)
+            source, target = model.pair(batch, generator=noise) if hasattr(model, "pair") else batch[:2]
+            self._pairs.append((source[:missing], target[:missing]))
         if hasattr(model, "encode") and sum(map(len, self._codes)) < CODES:
             self._codes.append(model.encode(batch[0]).cpu())
             self._labels += [batch[1].cpu()] if len(batch) > 1 and isinstance(batch[1], Tensor) else []
@@ -152,6 +165,7 @@ class PictureGrid(Callback):
 
 def _in_groups(shown: list[Tensor]) -> Picture:
     """A grid of the first images of each batch of N, then of the second ones, and so on; grey as well as coloured."""
+    shown = [class_colours(images) if images.ndim == 3 else images.cpu() for images in shown]
     colours = max(images.shape[1] for images in shown)
     groups = torch.stack([images.expand(-1, colours, -1, -1) for images in shown], 1).flatten(0, 1)
     return image_grid(groups, len(shown) * max(1, round(len(groups) ** 0.5 / len(shown))))

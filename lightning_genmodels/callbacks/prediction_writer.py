@@ -9,14 +9,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.pictures import image_grid, save_png
+from lightning_genmodels.pictures import save_result
 
 
 class PredictionWriter(Callback):
     """Writes what `predict_step` returns.
 
     A dict of tensors (an autoencoder's codes and labels) becomes one `codes.npz` with the same names and `index`,
-    the item's place in the data; an image batch (N, C, H, W) in [0, 1] becomes `<index>.png` each.
+    the item's place in the data; of images (N, C, H, W) in [0, 1] each becomes `<index>.png`, and of maps of classes,
+    int64 (N, H, W), each an indexed one, whose pixels are the numbers.
 
     Args:
         dirpath: the folder.
@@ -51,8 +52,8 @@ class PredictionWriter(Callback):
         if isinstance(outputs, dict):
             self._codes.append({name: value.cpu() for name, value in outputs.items()})
         elif isinstance(outputs, Tensor):
-            for image in outputs:
-                save_png(image_grid(image[None], smallest=1, margin=0), self.dirpath / f"{self._written:06d}.png")
+            for result in outputs:
+                save_result(result, self.dirpath / f"{self._written:06d}.png")
                 self._written += 1
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -14,7 +14,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.checks import check_images, finite_sum, row_is_due
 from lightning_genmodels.models.interpolation import linear_path
-from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName, cosine_factor, training_steps
+from lightning_genmodels.models.schedules import CosineScheduleName, OptimizerName, cosine_factor, training_steps
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.autoencoder import (
     ACTIVATIONS,
@@ -77,7 +77,7 @@ class Autoencoder(LightningModule):
         tied: bool = False,
         reconstruction_loss: ReconstructionLossName = "mse",
         learning_rate: float = 1e-3,
-        schedule: AutoencoderScheduleName = "none",
+        schedule: CosineScheduleName = "none",
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -87,7 +87,7 @@ class Autoencoder(LightningModule):
             ("code_activation", code_activation, [*ACTIVATIONS]),
             ("output_activation", output_activation, ["sigmoid", "linear"]),
             ("reconstruction_loss", reconstruction_loss, [*RECONSTRUCTION_LOSSES]),
-            ("schedule", schedule, [*get_args(AutoencoderScheduleName)]),
+            ("schedule", schedule, [*get_args(CosineScheduleName)]),
         ):
             if value not in choices:
                 raise GenmodelsError(f"{name}: {option} is {value!r}; expected one of {', '.join(choices)}.")

@@ -57,6 +57,23 @@ def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: i
     check_images(target, (target_channels, *image_shape[1:]), "second")
 
 
+def check_classes(batch: Any, image_shape: tuple[int, int, int], count: int) -> None:
+    """Raises GenmodelsError unless a batch holds source images of that shape, and int64 (N, H, W) classes below it."""
+    check_images(batch[0], image_shape)
+    classes = batch[1] if len(batch) > 1 else None
+    if not isinstance(classes, Tensor) or classes.is_floating_point() or classes.shape[1:] != image_shape[1:]:
+        given = f"{classes.dtype} {tuple(classes.shape)}" if isinstance(classes, Tensor) else "no tensor"
+        raise GenmodelsError(
+            f"the batch's second item is {given}; expected a map of classes, int64 (N, {image_shape[1]}, "
+            f"{image_shape[2]})."
+        )
+    low, high = (int(bound) for bound in torch.aminmax(classes))
+    if not 0 <= low <= high < count:
+        raise GenmodelsError(
+            f"the batch's classes reach from {low} to {high}; expected 0 to {count - 1}, by target_channels."
+        )
+
+
 def finite_sum(module: LightningModule, terms: dict[str, Tensor]) -> Tensor:
     """The sum of a loss's terms.
 

@@ -12,7 +12,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
-from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName
+from lightning_genmodels.models.schedules import CosineScheduleName, OptimizerName
 from lightning_genmodels.networks.autoencoder import ActivationName, MLPDecoder, MLPEncoder, TiedDecoder
 from lightning_genmodels.seeding import derive_seed
 
@@ -113,7 +113,7 @@ class DenoisingAutoencoder(Autoencoder):
         reconstruction_loss: ReconstructionLossName = "bce",
         optimizer: OptimizerName = "adam",
         learning_rate: float = 1e-3,
-        schedule: AutoencoderScheduleName = "none",
+        schedule: CosineScheduleName = "none",
     ) -> None:
         super().__init__(
             image_shape=image_shape,

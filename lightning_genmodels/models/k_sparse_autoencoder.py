@@ -12,7 +12,7 @@ from lightning_genmodels.metrics import UnitActivity
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images, row_is_due
 from lightning_genmodels.models.interpolation import linear_path
-from lightning_genmodels.models.schedules import AutoencoderScheduleName, OptimizerName, linear_count, training_steps
+from lightning_genmodels.models.schedules import CosineScheduleName, OptimizerName, linear_count, training_steps
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.autoencoder import ActivationName, MLPDecoder, MLPEncoder, TiedDecoder
 
@@ -76,7 +76,7 @@ class KSparseAutoencoder(Autoencoder):
         tied: bool | None = None,
         optimizer: OptimizerName = "adam",
         learning_rate: float = 1e-3,
-        schedule: AutoencoderScheduleName = "none",
+        schedule: CosineScheduleName = "none",
     ) -> None:
         super().__init__(
             image_shape=image_shape,

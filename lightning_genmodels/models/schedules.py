@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 
 from lightning_genmodels.errors import GenmodelsError
 
-AutoencoderScheduleName = Literal["none", "cosine"]
+CosineScheduleName = Literal["none", "cosine"]
 OptimizerName = Literal["adam", "sgd"]
 WARM_UP = 0.05
 

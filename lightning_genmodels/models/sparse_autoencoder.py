@@ -12,7 +12,7 @@ from lightning_genmodels.losses.reconstruction import mse
 from lightning_genmodels.metrics import UnitActivity
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
-from lightning_genmodels.models.schedules import AutoencoderScheduleName
+from lightning_genmodels.models.schedules import CosineScheduleName
 from lightning_genmodels.networks.autoencoder import ActivationName
 
 
@@ -69,7 +69,7 @@ class SparseAutoencoder(Autoencoder):
         output_activation: Literal["sigmoid", "linear"] = "sigmoid",
         tied: bool = False,
         learning_rate: float = 1e-3,
-        schedule: AutoencoderScheduleName = "none",
+        schedule: CosineScheduleName = "none",
     ) -> None:
         super().__init__(
             image_shape=image_shape,

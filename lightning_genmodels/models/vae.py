@@ -16,7 +16,7 @@ from lightning_genmodels.losses.likelihood import (
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
 from lightning_genmodels.models.interpolation import spherical_path
-from lightning_genmodels.models.schedules import AutoencoderScheduleName
+from lightning_genmodels.models.schedules import CosineScheduleName
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.autoencoder import ActivationName, ConvEncoder, MLPEncoder
 from lightning_genmodels.seeding import derive_seed
@@ -77,7 +77,7 @@ class VAE(Autoencoder):
         activation: ActivationName = "relu",
         output_activation: Literal["sigmoid", "linear"] = "sigmoid",
         learning_rate: float = 1e-3,
-        schedule: AutoencoderScheduleName = "none",
+        schedule: CosineScheduleName = "none",
     ) -> None:
         super().__init__(
             image_shape=image_shape,

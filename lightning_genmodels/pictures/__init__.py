@@ -3,6 +3,7 @@
 from lightning_genmodels.pictures.animation import save_gif
 from lightning_genmodels.pictures.colours import class_colours, depth_colours, with_caption
 from lightning_genmodels.pictures.grid import Picture, image_grid, save_png, to_uint8
+from lightning_genmodels.pictures.maps import save_classes, save_result
 from lightning_genmodels.pictures.plots import POINT, POINTS, bars, picture_of, scatter
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "depth_colours",
     "image_grid",
     "picture_of",
+    "save_classes",
     "save_gif",
     "save_png",
+    "save_result",
     "scatter",
     "to_uint8",
     "with_caption",

@@ -9,7 +9,7 @@ from toy import fit
 
 from datamodules import DigitsDataModule
 from lightning_genmodels import Autoencoder, GenmodelsError, KSparseAutoencoder
-from lightning_genmodels.models.schedules import AutoencoderScheduleName, cosine_factor, linear_count
+from lightning_genmodels.models.schedules import CosineScheduleName, cosine_factor, linear_count
 
 SHAPE = (1, 8, 8)
 
@@ -71,8 +71,8 @@ def learning_rates(save_at=None, model=None, **options):
 
 
 def test_the_choices_are_those_of_the_option():
-    assert typing.get_type_hints(Autoencoder.__init__)["schedule"] == AutoencoderScheduleName
-    assert typing.get_args(AutoencoderScheduleName) == ("none", "cosine")
+    assert typing.get_type_hints(Autoencoder.__init__)["schedule"] == CosineScheduleName
+    assert typing.get_args(CosineScheduleName) == ("none", "cosine")
     with pytest.raises(GenmodelsError, match="schedule is 'linear'; expected one of none, cosine"):
         Autoencoder(SHAPE, schedule="linear")
 

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from lightning_genmodels import GenmodelsError
+from lightning_genmodels.networks.encoder_decoder import DnCNN, UNet
 from lightning_genmodels.networks.patchgan import PATCHES, MultiScaleDiscriminator, PatchDiscriminator, fits
 from lightning_genmodels.networks.published import published_discriminator, published_unet
 from lightning_genmodels.networks.unet import UNetGenerator, _drop, deepest
@@ -257,3 +258,29 @@ def test_what_is_no_published_unet_is_one_sentence(state, message):
 def test_what_is_no_published_discriminator_is_one_sentence(state, message):
     with pytest.raises(GenmodelsError, match=rf"^D\.pth is no discriminator of pix2pix{message}\.$"):
         published_discriminator(state, 5, "D.pth")
+
+
+# Regression
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_unet_keeps_the_size_and_sees_far_at_its_deepest(depth):
+    network = UNet(2, 5, depth, width=4, batch_norm=False)
+    images = torch.rand(1, 2, 160, 64, requires_grad=True)
+    made = network(images)
+    assert made.shape == (1, 5, 160, 64)
+    made[0, 0, 80, 32].backward()
+    rows = (images.grad.abs().sum((0, 1, 3)) > 0).nonzero()
+    assert 8 * 2**depth <= rows.max() - rows.min() + 1 <= 16 * 2**depth
+
+
+def test_a_dncnn_sees_two_pixels_more_with_each_layer():
+    network = DnCNN(1, 1, depth=5, width=4, batch_norm=False)
+    for parameter in network.parameters():
+        parameter.data = parameter.data.abs()
+    images = torch.rand(1, 1, 21, 21, requires_grad=True)
+    network(images)[0, 0, 10, 10].backward()
+    assert images.grad[0, 0, 10].nonzero().numel() == 11
+    paper = DnCNN(1, 1)
+    assert sum(isinstance(module, nn.Conv2d) for module in paper.modules()) == 17
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in paper.modules()) == 15
