@@ -17,6 +17,7 @@ from lightning_genmodels.models.base import AdversarialModel
 MODELS = [m for m in vars(lightning_genmodels).values() if isinstance(m, type) and issubclass(m, LightningModule)]
 ADVERSARIAL = [m for m in MODELS if issubclass(m, AdversarialModel)]
 PAIRED = [m for m in MODELS if "target_channels" in inspect.signature(m).parameters]
+OPTIONAL = [m for m in MODELS if "adversarial_weight" in inspect.signature(m).parameters]  # above 0 with an adversary
 
 
 def test_there_are_models():
@@ -26,13 +27,15 @@ def test_there_are_models():
 
 
 def shape_of(model_class):
-    return (3, 16, 16) if model_class in PAIRED else (1, 8, 8)
+    if model_class in PAIRED:
+        return (3, 16, 16)
+    return (1, 16, 16) if model_class in OPTIONAL else (1, 8, 8)
 
 
 def data_for(model_class):
     if model_class in PAIRED:
         return ShapePairsDataModule(image_size=16, train_count=96)
-    return DigitsDataModule(batch_size=128)
+    return DigitsDataModule(batch_size=128, image_size=shape_of(model_class)[1])
 
 
 class StopAt(Callback):
@@ -185,7 +188,8 @@ def test_translations_are_repeatable_in_range_of_any_size_and_leave_the_model_as
 
 @pytest.mark.parametrize("model_class", ADVERSARIAL)
 def test_the_discriminators_step_leaves_the_generator_untouched(model_class):
-    model = build(model_class, discriminator_steps=100)
+    adversary = {"adversarial_weight": 1.0} if model_class in OPTIONAL else {}
+    model = build(model_class, discriminator_steps=100, **adversary)
     before = [p.detach().clone() for p in model.generator.parameters()]
     discriminator = [p.detach().clone() for p in model.discriminator.parameters()]
     train(model, 3)

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.modes import in_eval_mode
@@ -166,6 +167,8 @@ class PictureGrid(Callback):
 def _in_groups(shown: list[Tensor]) -> Picture:
     """A grid of the first images of each batch of N, then of the second ones, and so on; grey as well as coloured."""
     shown = [class_colours(images) if images.ndim == 3 else images.cpu() for images in shown]
+    size = max(tuple(images.shape[-2:]) for images in shown)
+    shown = [interpolate(images, size) if tuple(images.shape[-2:]) != size else images for images in shown]
     colours = max(images.shape[1] for images in shown)
     groups = torch.stack([images.expand(-1, colours, -1, -1) for images in shown], 1).flatten(0, 1)
     return image_grid(groups, len(shown) * max(1, round(len(groups) ** 0.5 / len(shown))))

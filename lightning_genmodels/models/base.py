@@ -30,7 +30,8 @@ class AdversarialModel(LightningModule):
     A model subclasses it, calls `super().__init__(...)`, `save_hyperparameters()` and, last, `build_networks()`, and
     writes five methods:
 
-    - `build_generator()` and `build_discriminator()` return the networks;
+    - `build_generator()` and `build_discriminator()` return the networks; without a parameter in the latter, as in
+      `nn.Identity()`, the generator is trained alone, on every batch;
     - `generate(batch) -> fake` runs the generator; its draws come from `self.noise`, a `torch.Generator` on the CPU,
       as in `torch.randn(n, latent_dim, generator=self.noise).to(self.device)`;
     - `discriminator_loss(batch, fake)`, with `fake` detached, and `generator_loss(batch, fake)` return a dict of
@@ -152,15 +153,15 @@ class AdversarialModel(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One discriminator step and, on every n-th batch, the generator's."""
-        generator_optimizer, discriminator_optimizer = self._optimizers()
+        generator_optimizer, *others = self._optimizers()
         step = self.trainer.global_step
         self._seed_noise()
         self._set_learning_rates(step)
-        train_generator = (step + 1) % self.discriminator_steps == 0
+        train_generator = not others or (step + 1) % self.discriminator_steps == 0
         parts = split_batch(batch, self.accumulate)
         # One forward of the generator serves both steps. Split batches run it twice: keeping every part's graph
         # until the generator's turn would take back the memory that splitting saves.
-        shared = train_generator and len(parts) == 1
+        shared = bool(others) and train_generator and len(parts) == 1
         fake = None
 
         def discriminator_terms(part: Batch) -> dict[str, Tensor]:
@@ -169,8 +170,9 @@ class AdversarialModel(LightningModule):
                 fake = self.generate(part)
             return self.discriminator_loss(part, fake.detach())
 
-        self._optimize(discriminator_optimizer, discriminator_terms, parts, counts=not train_generator)
-        self.after_discriminator_step()
+        for discriminator_optimizer in others:
+            self._optimize(discriminator_optimizer, discriminator_terms, parts, counts=not train_generator)
+            self.after_discriminator_step()
         for number in range(self.generator_steps if train_generator else 0):
             served = fake if shared and number == 0 else None
 
@@ -183,9 +185,8 @@ class AdversarialModel(LightningModule):
         self._log_terms()
 
     def _optimizers(self) -> list[LightningOptimizer]:
-        optimizers = self.optimizers()
-        assert isinstance(optimizers, list)
-        return optimizers
+        optimizers = self.optimizers(use_pl_optimizer=True)
+        return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def _optimize(
         self,
@@ -265,17 +266,18 @@ class AdversarialModel(LightningModule):
         if self.schedule == "none":
             return
         factor = min(1.0, (1 - step / self._total_steps) / (1 - self.decay_start))
-        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=True):
+        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = rate * max(factor, 0.0)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam for the generator and for the discriminator, in this order."""
+        """Adam for the generator and, where there is one, for the discriminator, in this order."""
         # Fused Adam saves 80 us a step; with a gradient scaler it would unscale too late for clipping.
         fused = self.trainer.scaler is None
         return [
             torch.optim.Adam(network.parameters(), lr=rate, betas=self.betas, fused=fused)
             for network, rate in zip((self.generator, self.discriminator), self.learning_rates, strict=True)
+            if any(True for _ in network.parameters())
         ]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -288,7 +290,8 @@ class AdversarialModel(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Lightning's hook."""
-        allow_unused_parameters(self.trainer.strategy)
+        if any(True for _ in self.discriminator.parameters()):
+            allow_unused_parameters(self.trainer.strategy)  # those of the network whose turn it is not
 
     def on_fit_start(self) -> None:
         """Lightning's hook: fixes the seed of the draws, and collects what each step needs."""
@@ -300,7 +303,7 @@ class AdversarialModel(LightningModule):
     def on_train_start(self) -> None:
         """Lightning's hook, called once a checkpoint is restored: this model's options win over the optimizers'."""
         self._last_terms = {name: value.to(self.device) for name, value in self._last_terms.items()}
-        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=True):
+        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=False):
             for group in optimizer.param_groups:
                 group["lr"], group["betas"] = rate, self.betas
         if self.schedule == "linear":
