@@ -5,6 +5,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.conditional_gan import ConditionalGAN
 from lightning_genmodels.models.denoising_autoencoder import DenoisingAutoencoder
+from lightning_genmodels.models.depth import DepthEstimation
 from lightning_genmodels.models.gan import GAN
 from lightning_genmodels.models.k_sparse_autoencoder import KSparseAutoencoder
 from lightning_genmodels.models.pix2pix import Pix2Pix
@@ -20,6 +21,7 @@ __all__ = [
     "Autoencoder",
     "ConditionalGAN",
     "DenoisingAutoencoder",
+    "DepthEstimation",
     "GenmodelsError",
     "ImageRegression",
     "KSparseAutoencoder",

@@ -18,10 +18,12 @@ from lightning_genmodels.pictures import (
     Picture,
     bars,
     class_colours,
+    depth_panel,
     image_grid,
     picture_of,
     save_png,
     scatter,
+    with_caption,
 )
 
 CODES = 2000  # points of the scatter
@@ -37,7 +39,7 @@ class PictureGrid(Callback):
       right; with `corrupt(images, generator=…)` the image, its corrupted version and what is made of that;
     - "translations" with `translate(source, generator=…)`: of the first validation pairs, a quarter of `count`, the
       source, what is made of it, and the target, classes in colours; of a model that makes the pairs itself, those of
-      its `pair(batch, generator=…)`;
+      its `pair(batch, generator=…)`; of one with `depth_cap` depth in colours of one scale, and its error;
     - "filters" with `filters()`: what the units of the first layer look for;
     - "codes" with `encode(images)`: the validation images in the plane of their two-dimensional codes, or of the first
       two principal components of longer ones, coloured by label;
@@ -144,7 +146,11 @@ class PictureGrid(Callback):
         if self._pairs:
             source, target = (torch.cat(parts) for parts in zip(*self._pairs, strict=True))
             made = model.translate(source, generator=torch.Generator().manual_seed(self.seed))
-            pictures["translations"] = _in_groups([source, made, target])
+            if hasattr(model, "depth_cap"):
+                shown, scales = depth_panel(source, made, target)
+                pictures["translations"] = with_caption(_in_groups(shown), scales)
+            else:
+                pictures["translations"] = _in_groups([source, made, target])
         if hasattr(model, "filters") and len(filters := model.filters()[: self.count]):
             pictures["filters"] = image_grid(filters if filters.shape[1] in (1, 3) else filters[:, :1])
         return pictures

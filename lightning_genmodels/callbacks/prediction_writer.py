@@ -17,7 +17,8 @@ class PredictionWriter(Callback):
 
     A dict of tensors (an autoencoder's codes and labels) becomes one `codes.npz` with the same names and `index`,
     the item's place in the data; of images (N, C, H, W) in [0, 1] each becomes `<index>.png`, and of maps of classes,
-    int64 (N, H, W), each an indexed one, whose pixels are the numbers.
+    int64 (N, H, W), each an indexed one, whose pixels are the numbers. Depth of a model with `depth_cap`, (N, 1, H, W)
+    in metres, becomes a PNG of 16 bits in millimetres, and `<index>_color.png`.
 
     Args:
         dirpath: the folder.
@@ -53,7 +54,8 @@ class PredictionWriter(Callback):
             self._codes.append({name: value.cpu() for name, value in outputs.items()})
         elif isinstance(outputs, Tensor):
             for result in outputs:
-                save_result(result, self.dirpath / f"{self._written:06d}.png")
+                place = self.dirpath / f"{self._written:06d}.png"
+                save_result(result, place, depth=hasattr(pl_module, "depth_cap"))
                 self._written += 1
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

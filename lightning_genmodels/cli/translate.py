@@ -15,7 +15,7 @@ from datamodules.decoding import IMAGE_SUFFIXES, read_image
 from datamodules.folders import pictures_in
 from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.pictures import Picture, class_colours, image_grid, save_gif, save_result
+from lightning_genmodels.pictures import Picture, class_colours, depth_colours, image_grid, save_gif, save_result
 
 DURATION = 0.1  # seconds that browsers show a frame which does not say how long
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -84,9 +84,12 @@ def translated(model: Any, image: Tensor, options: Namespace) -> Tensor:
     return made[0]
 
 
-def as_frame(result: Tensor) -> Picture:
-    """(C', H, W) in [0, 1] or (H, W) classes -> uint8 (H, W, 3)."""
-    return image_grid(class_colours(result[None]) if result.ndim == 2 else result[None], smallest=1, margin=0)
+def as_frame(model: Any, result: Tensor) -> Picture:
+    """(C', H, W) in [0, 1], (H, W) classes, or depth from 0 to the cap -> uint8 (H, W, 3)."""
+    image = class_colours(result[None]) if result.ndim == 2 else result[None]
+    if hasattr(model, "depth_cap"):
+        image = depth_colours(image, 0, model.depth_cap)
+    return image_grid(image, smallest=1, margin=0)
 
 
 def translate_pictures(model: Any, source: Path, output: Path, options: Namespace) -> None:
@@ -95,7 +98,8 @@ def translate_pictures(model: Any, source: Path, output: Path, options: Namespac
     pictures = pictures_in(source) if folder else [source]
     for path in pictures:
         place = output / f"{path.stem}.png" if folder else output
-        save_result(translated(model, read_image(path, channels_of(model)), options), place)
+        result = translated(model, read_image(path, channels_of(model)), options)
+        save_result(result, place, depth=hasattr(model, "depth_cap"))
     print(f"{len(pictures)} pictures: {output}" if folder else f"1 picture: {output}")
 
 
@@ -106,7 +110,7 @@ def translate_gif(model: Any, source: Path, output: Path, options: Namespace) ->
         kind = "RGB" if channels_of(model) == 3 else "L"
         shown = [(as_tensor(np.array(frame.convert(kind))), frame.info.get("duration", 0) / 1000 or DURATION)
                  for frame in ImageSequence.Iterator(opened)]  # fmt: skip
-    made = [as_frame(translated(model, frame, options)) for frame, _ in shown]
+    made = [as_frame(model, translated(model, frame, options)) for frame, _ in shown]
     save_gif(made, output, [seconds for _, seconds in shown])
     print(f"{len(made)} frames: {output}")
 
@@ -126,7 +130,7 @@ def translate_video(model: Any, source: Path, output: Path, options: Namespace) 
             rate: Fraction = opened.streams.video[0].average_rate or Fraction(25)
             stream: Any = None
             for frame in frames_of(opened, channels_of(model)):
-                picture = as_frame(translated(model, frame, options))
+                picture = as_frame(model, translated(model, frame, options))
                 picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]  # as the format wants them
                 if stream is None:
                     stream = written.add_stream("libx264", rate=rate)

@@ -39,6 +39,8 @@ def copy_matching_weights(model: LightningModule, path: str) -> None:
         matching |= {n: v for m, v in generator.items() if (n := m.replace("generator", "generator_ema", 1)) in own}
     _check_frozen_layers(model, matching, checkpoint.get("hyper_parameters", {}), path)
     model.load_state_dict(matching, strict=False)
+    if getattr(model, "pretrained", False):
+        setattr(model, "pretrained", False)  # noqa: B010  # the published weights would take the place of these
     say(f"Weights copied from {path}: {', '.join(matching)}")
     if left := [name for name in own if name not in matching]:
         say(f"Left as they were: {', '.join(left)}")

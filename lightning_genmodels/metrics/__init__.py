@@ -1,6 +1,7 @@
 """Scores of generated images and of codes, in torchmetrics' style."""
 
 from lightning_genmodels.metrics.activity import UnitActivity
+from lightning_genmodels.metrics.depth import DepthErrors
 from lightning_genmodels.metrics.frechet import FrechetDistance, KernelDistance
 from lightning_genmodels.metrics.generation import DensityCoverage, PrecisionRecall
 from lightning_genmodels.metrics.modes import ModeCoverage
@@ -10,6 +11,7 @@ from lightning_genmodels.metrics.sliced_wasserstein import SlicedWasserstein
 
 __all__ = [
     "DensityCoverage",
+    "DepthErrors",
     "FrechetDistance",
     "KernelDistance",
     "ModeCoverage",

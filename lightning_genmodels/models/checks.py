@@ -57,6 +57,21 @@ def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: i
     check_images(target, (target_channels, *image_shape[1:]), "second")
 
 
+def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
+    """Raises GenmodelsError unless a batch holds images of that shape, and their depth, (N, 1, H, W) of 0 or more."""
+    check_images(batch[0], image_shape)
+    depth = batch[1] if len(batch) > 1 else None
+    shape = (len(batch[0]), 1, *image_shape[1:])
+    if not isinstance(depth, Tensor) or not depth.is_floating_point() or tuple(depth.shape) != shape:
+        given = f"{depth.dtype} {tuple(depth.shape)}" if isinstance(depth, Tensor) else "no tensor"
+        raise GenmodelsError(f"the batch's second item is {given}; expected depth in metres, float32 {shape}.")
+    low, high = (bound.item() for bound in torch.aminmax(depth))
+    if not 0 <= low <= high < math.inf:  # written so that NaN fails
+        raise GenmodelsError(
+            f"the batch's depth reaches from {low:.4g} to {high:.4g}; expected metres, 0 where there is no measurement."
+        )
+
+
 def check_classes(batch: Any, image_shape: tuple[int, int, int], count: int) -> None:
     """Raises GenmodelsError unless a batch holds source images of that shape, and int64 (N, H, W) classes below it."""
     check_images(batch[0], image_shape)

@@ -44,10 +44,10 @@ class Pix2Pix(AdversarialModel):
     chosen: the two errors prefer blur.
 
     Args:
-        image_shape: (C, H, W) of the source, of 16 pixels or more; H and W divisible by 2^depth.
+        image_shape: (C, H, W) of the source, of 16 pixels or more; H and W divisible by 2^network_depth.
         target_channels: of the target. On the command line they are the data's.
-        depth: times that the U-Net halves the image, 2 to 8; None: as often as both sides can be halved, 8 for 256
-            pixels.
+        network_depth: times that the U-Net halves the image, 2 to 8; None: as often as both sides can be halved, 8 for
+            256 pixels.
         width: channels after the first halving.
         dropout: share that is dropped in the U-Net's blocks between the innermost and the four outer ones, in [0, 1).
         patch_size: pixels a side that one of the discriminator's logits sees; None: 70, or the largest that the image
@@ -79,7 +79,7 @@ class Pix2Pix(AdversarialModel):
         self,
         image_shape: tuple[int, int, int],
         target_channels: int = 3,
-        depth: int | None = None,
+        network_depth: int | None = None,
         width: int = 64,
         dropout: float = 0.5,
         patch_size: PatchSize | None = None,
@@ -119,12 +119,12 @@ class Pix2Pix(AdversarialModel):
             )
         channels, rows, columns = image_shape
         halvings = deepest(rows, columns)
-        chosen = halvings if depth is None else depth
+        chosen = halvings if network_depth is None else network_depth
         losses = get_args(PairedLossName)
         for option, value, valid, expected in (
             ("target_channels", target_channels, target_channels >= 1, "1 or more"),
             (
-                "depth",
+                "network_depth",
                 chosen,
                 2 <= chosen <= halvings,
                 f"2 or more, {halvings} at most for {rows}x{columns} pixels",
@@ -147,7 +147,7 @@ class Pix2Pix(AdversarialModel):
         self.save_hyperparameters()
         self.image_shape = (channels, rows, columns)
         self.target_channels = target_channels
-        self.depth = chosen
+        self.network_depth = chosen
         self.width = width
         self.dropout = dropout
         self.patch_size = patch_size or max(size for size in sizes if size <= 70)
@@ -161,7 +161,7 @@ class Pix2Pix(AdversarialModel):
 
     def build_generator(self) -> nn.Module:
         """(N, C, H, W) in [-1, 1], and a generator of its draws -> (N, target_channels, H, W) in [-1, 1]."""
-        return UNetGenerator(self.image_shape[0], self.target_channels, self.depth, self.width, self.dropout)
+        return UNetGenerator(self.image_shape[0], self.target_channels, self.network_depth, self.width, self.dropout)
 
     def build_discriminator(self) -> nn.Module:
         """(N, C + target_channels, H, W) in [-1, 1] -> for each scale the maps of its layers, the last one logits."""
@@ -240,8 +240,8 @@ class Pix2Pix(AdversarialModel):
         """Makes of each source its picture, by the averaged generator.
 
         Args:
-            source: (N, C, H, W) in [0, 1], of any size. Sides that are no multiple of 2^depth are continued by their
-                last pixels, and the result is cut back.
+            source: (N, C, H, W) in [0, 1], of any size; sides that the U-Net cannot halve are continued by their last
+                pixels, and the result is cut back.
             generator: source of what dropout drops, image by image; one on the CPU drops the same on every device.
 
         Returns:
@@ -253,9 +253,13 @@ class Pix2Pix(AdversarialModel):
         check_images(source, (self.image_shape[0], *source.shape[2:]))
         network = self.averaged_generator
         signed = to_signed(source).to(next(network.parameters()))
+        multiple = 2**self.network_depth
         with in_eval_mode(network):
             # One by one, so that what is drawn for an image is the same alone and in a batch.
-            made = [at_any_size(lambda image: network(image, generator), s, 2**self.depth) for s in signed.split(1)]
+            made = [
+                at_any_size(lambda image: network(image, generator), signed[place : place + 1], multiple)
+                for place in range(len(signed))
+            ]
         empty = signed.new_empty(0, self.target_channels, *source.shape[2:])
         return to_unit(torch.cat([empty, *made]).float()).clamp(0, 1)
 

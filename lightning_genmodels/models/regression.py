@@ -49,7 +49,7 @@ class ImageRegression(LightningModule):
         task: "denoise", "paired" or "segmentation".
         network: "unet": 3x3 convolutions at every size (Ronneberger et al. 2015), or "dncnn": at the image's own
             alone (Zhang et al. 2017).
-        depth: halvings of the U-Net, 1 or more, or convolutions of "dncnn", 2 or more; None takes 3 or 17.
+        network_depth: halvings of the U-Net, 1 or more, or convolutions of "dncnn", 2 or more; None takes 3 or 17.
         width: channels at the image's own size; None takes 32 or 64.
         batch_norm: normalise over the batch.
         losses: whose weighted sum is minimised: "l1", "l2", "huber" (a square up to .1) and "ssim" (1 less the
@@ -73,7 +73,7 @@ class ImageRegression(LightningModule):
         target_channels: int = 3,
         task: TaskName = "denoise",
         network: RegressionNetworkName = "unet",
-        depth: int | None = None,
+        network_depth: int | None = None,
         width: int | None = None,
         batch_norm: bool = True,
         losses: tuple[ImageLossName, ...] | None = None,
@@ -98,12 +98,12 @@ class ImageRegression(LightningModule):
         segments = task == "segmentation"
         chosen = tuple(losses) if losses is not None else () if segments else ("l1",)
         weights = tuple(loss_weights) if loss_weights is not None else (1.0,) * len(chosen)
-        layers = DEPTHS[network] if depth is None else depth
+        layers = DEPTHS[network] if network_depth is None else network_depth
         channels = WIDTHS[network] if width is None else width
         least = 2 if network == "dncnn" else 1
         for option, value, valid, expected in (
             ("target_channels", target_channels, target_channels >= 1 + segments, f"{1 + segments} or more"),
-            ("depth", depth, layers >= least, f"{least} or more"),
+            ("network_depth", network_depth, layers >= least, f"{least} or more"),
             ("width", width, channels >= 1, "1 or more"),
             ("losses", losses, bool(chosen) != segments, "None, the cross-entropy" if segments else "1 or more"),
             (
@@ -127,7 +127,7 @@ class ImageRegression(LightningModule):
         self.target_channels = image_shape[0] if task == "denoise" else target_channels
         self.task = task
         self.network_name = network
-        self.depth, self.width = layers, channels
+        self.network_depth, self.width = layers, channels
         self.batch_norm = batch_norm
         self.losses = dict(zip(chosen, weights, strict=True))
         self.noise_sigma = noise_sigma
@@ -146,7 +146,7 @@ class ImageRegression(LightningModule):
     def build_network(self) -> nn.Module:
         """(N, C, H, W) -> (N, target_channels, H, W): noise, a picture in [0, 1], or logits of classes."""
         build = UNet if self.network_name == "unet" else DnCNN
-        return build(self.image_shape[0], self.target_channels, self.depth, self.width, self.batch_norm)
+        return build(self.image_shape[0], self.target_channels, self.network_depth, self.width, self.batch_norm)
 
     # Use
 
@@ -206,7 +206,7 @@ class ImageRegression(LightningModule):
 
     def output(self, source: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, target_channels, H, W) float32, with its graph: the image, not clamped, or logits."""
-        multiple = 2**self.depth if self.network_name == "unet" else 1
+        multiple = 2**self.network_depth if self.network_name == "unet" else 1
         made = at_any_size(self.network, source.to(self.dtype), multiple).float()
         return source.float() - made if self.task == "denoise" else made
 

@@ -191,9 +191,9 @@ def test_target_channels_are_the_datas_on_the_command_line(in_tmp, capsys):
     ("options", "message"),
     [
         ({"image_shape": (3, 8, 16)}, "image_shape is (3, 8, 16); expected (channels, height, width) of 16 pixels or"),
-        ({"depth": 5}, "depth is 5; expected 2 or more, 4 at most for 16x16 pixels"),
-        ({"depth": 1}, "depth is 1; expected 2 or more, 4 at most"),
-        ({"image_shape": (3, 17, 16)}, "depth is 0; expected 2 or more, 0 at most for 17x16 pixels"),
+        ({"network_depth": 5}, "network_depth is 5; expected 2 or more, 4 at most for 16x16 pixels"),
+        ({"network_depth": 1}, "network_depth is 1; expected 2 or more, 4 at most"),
+        ({"image_shape": (3, 17, 16)}, "network_depth is 0; expected 2 or more, 0 at most for 17x16 pixels"),
         ({"target_channels": 0}, "target_channels is 0; expected 1 or more"),
         ({"width": 0}, "width is 0; expected 1 or more"),
         ({"dropout": 1.0}, "dropout is 1.0; expected at least 0 and below 1"),
@@ -259,7 +259,7 @@ def test_published_weights_come_into_a_model_that_can_be_trained_on(tmp_path):
     from_file, published = tmp_path / "net_G.pth", published_state(copy.deepcopy(model(image_shape=(3, 128, 128))))
     torch.save(published, from_file)
     found = Pix2Pix.from_published(from_file)
-    assert (found.image_shape, found.target_channels, found.width, found.depth) == ((3, 128, 128), 3, 8, 7)
+    assert (found.image_shape, found.target_channels, found.width, found.network_depth) == ((3, 128, 128), 3, 8, 7)
     assert torch.equal(found.generator.up[0].bias, published["model.model.3.bias"])
     assert dict(found.hparams)["image_shape"] == (3, 128, 128)
 

@@ -97,7 +97,7 @@ def test_classes_are_learned_by_their_cross_entropy():
 
 def test_the_scores_of_a_denoiser_are_the_mean_of_each_images_psnr():
     data = DigitsDataModule(batch_size=50)
-    subject = model(image_shape=(1, 8, 8), depth=2)
+    subject = model(image_shape=(1, 8, 8), network_depth=2)
     found = Trainer(**QUIETLY).validate(subject, data, verbose=False)[0]
     batches = [data.to_float(batch) for batch in data.val_dataloader()]
     pairs = [subject.pair(batch, generator=subject._generator(number)) for number, batch in enumerate(batches)]
@@ -114,7 +114,7 @@ def test_the_scores_of_a_denoiser_are_the_mean_of_each_images_psnr():
 
 def test_the_scores_of_classes_are_over_all_pixels():
     data = ShapePairsDataModule(direction="AtoB", labels="classes", image_size=16, train_count=40, batch_size=3)
-    subject = model(task="segmentation", target_channels=6, depth=2)
+    subject = model(task="segmentation", target_channels=6, network_depth=2)
     found = Trainer(**QUIETLY).test(subject, data, verbose=False)[0]
     batches = [data.to_float(batch) for batch in data.test_dataloader()]
     target, made = torch.cat([b.target for b in batches]), torch.cat([subject.translate(b.source) for b in batches])
@@ -131,7 +131,8 @@ def test_the_scores_of_classes_are_over_all_pixels():
 def test_it_learns_to_denoise_better_than_any_blur():
     seed_everything(0, verbose=False)
     data = SamplePhotosDataModule(image_size=32, train_count=300, batch_size=4)
-    subject = ImageRegression((3, 32, 32), depth=2, width=16, batch_norm=False, learning_rate=3e-3, schedule="cosine")
+    options = {"network_depth": 2, "width": 16, "batch_norm": False, "learning_rate": 3e-3, "schedule": "cosine"}
+    subject = ImageRegression((3, 32, 32), **options)
     trainer = Trainer(max_epochs=6, **QUIETLY)
     trainer.fit(subject, data)
     learned = trainer.callback_metrics["val/psnr"].item()
@@ -152,7 +153,8 @@ def test_it_learns_to_denoise_better_than_any_blur():
 def test_it_learns_the_maps_of_facades():
     seed_everything(0, verbose=False)
     data = ShapePairsDataModule(direction="AtoB", labels="classes", image_size=32, train_count=200, batch_size=8)
-    subject = ImageRegression((3, 32, 32), target_channels=6, task="segmentation", depth=2, width=8, learning_rate=1e-2)
+    options = {"task": "segmentation", "target_channels": 6, "network_depth": 2, "width": 8, "learning_rate": 1e-2}
+    subject = ImageRegression((3, 32, 32), **options)
     trainer = Trainer(max_epochs=4, **QUIETLY)
     trainer.fit(subject, data)
     target = torch.cat([data.to_float(batch).target for batch in data.val_dataloader()])
@@ -164,8 +166,9 @@ def test_it_learns_the_maps_of_facades():
 @pytest.mark.parametrize("network", ["unet", "dncnn"])
 def test_any_pair_is_learned_by_every_network(network):
     """A picture's negative."""
-    subject = model(task="paired", network=network, depth=2 if network == "unet" else 4, width=8, batch_norm=False,
-                    losses=("huber", "l2"), image_shape=(1, 8, 8), target_channels=1, learning_rate=5e-3)  # fmt: skip
+    options = {"task": "paired", "network": network, "network_depth": 2 if network == "unet" else 4, "width": 8,
+               "batch_norm": False, "losses": ("huber", "l2"), "learning_rate": 5e-3}  # fmt: skip
+    subject = model(image_shape=(1, 8, 8), target_channels=1, **options)
     digits = all_digits()[:512]
     loader = DataLoader([(x, 1 - x) for x in digits], batch_size=16)
     Trainer(max_epochs=8, **QUIETLY).fit(subject, loader)
@@ -207,8 +210,8 @@ def test_classes_become_indexed_pictures_and_panels(in_tmp):
         ({"loss_weights": (1.0, 2.0)}, "loss_weights is (1.0, 2.0); expected 1 numbers above 0"),
         ({"loss_weights": (0.0,)}, "loss_weights is (0.0,); expected 1 numbers above 0"),
         ({"image_shape": (3, 16)}, "image_shape is (3, 16); expected (channels, height, width)"),
-        ({"depth": 0}, "depth is 0; expected 1 or more"),
-        ({"depth": 1, "network": "dncnn"}, "depth is 1; expected 2 or more"),
+        ({"network_depth": 0}, "network_depth is 0; expected 1 or more"),
+        ({"network_depth": 1, "network": "dncnn"}, "network_depth is 1; expected 2 or more"),
         ({"width": 0}, "width is 0; expected 1 or more"),
         ({"target_channels": 1, "task": "segmentation"}, "target_channels is 1; expected 2 or more"),
         ({"noise_sigma": (25.0, 5.0)}, "noise_sigma is (25.0, 5.0); expected two numbers from 0 on, the smaller first"),
