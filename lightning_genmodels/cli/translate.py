@@ -15,7 +15,18 @@ from datamodules.decoding import IMAGE_SUFFIXES, read_image
 from datamodules.folders import pictures_in
 from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.pictures import Picture, class_colours, depth_colours, image_grid, save_gif, save_result
+from lightning_genmodels.pictures import (
+    Picture,
+    class_colours,
+    depth_colours,
+    focal_length,
+    image_grid,
+    points_of,
+    save_gif,
+    save_ply,
+    save_result,
+    turn,
+)
 
 DURATION = 0.1  # seconds that browsers show a frame which does not say how long
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -33,16 +44,26 @@ def translate(argv: list[str]) -> None:
     parser.add_argument(
         "--output", required=True, metavar="PATH", help="the picture (.png), the folder, the GIF or the video to write"
     )
+    parser.add_argument("--points", metavar="FILE.ply", help="of a picture's depth: its points in space")
+    parser.add_argument("--turn", metavar="FILE.gif", help="of a picture's depth: what a camera sees that sways")
+    parser.add_argument(
+        "--field_of_view", type=float, default=60.0, help="of the picture's camera, in degrees (default: 60)"
+    )
     options = parser.parse_args(argv)
     source, output = Path(options.input), Path(options.output)
     if not source.exists():
         raise GenmodelsError(f"--input {source} does not exist; expected a picture, a folder, a GIF or a video.")
     check_output(source, output)
+    check_scene(source, options)
     model: Any = model_on_device(options)
     if not hasattr(model, "translate"):
         raise GenmodelsError(
             f"--checkpoint {options.checkpoint} does not translate: its model is {type(model).__name__}; expected an "
             "image-to-image model."
+        )
+    if (options.points or options.turn) and not hasattr(model, "depth_cap"):
+        raise GenmodelsError(
+            f"--points and --turn: {type(model).__name__} estimates no depth; expected a DepthEstimation's checkpoint."
         )
     try:
         if output.suffix.lower() == ".gif":
@@ -77,6 +98,19 @@ def check_output(source: Path, output: Path) -> None:
         raise GenmodelsError(f"--output is {output}, the input itself; expected another place.")
 
 
+def check_scene(source: Path, options: Namespace) -> None:
+    """Raises GenmodelsError for options of a scene in space that do not fit."""
+    for option, value, suffix in (("points", options.points, ".ply"), ("turn", options.turn, ".gif")):
+        if value is None:
+            continue
+        if source.suffix.lower() not in IMAGE_SUFFIXES:
+            raise GenmodelsError(f"--{option}: --input is {source}; expected one picture.")
+        if Path(value).suffix.lower() != suffix or Path(value).is_dir():
+            raise GenmodelsError(f"--{option} is {value}; expected a file name that ends in {suffix}.")
+    if not 0 < options.field_of_view < 180:
+        raise GenmodelsError(f"--field_of_view is {options.field_of_view}; expected above 0 and below 180 degrees.")
+
+
 def translated(model: Any, image: Tensor, options: Namespace) -> Tensor:
     """uint8 (C, H, W) -> (C', H, W) in [0, 1], or (H, W) classes; each by the same draws, alone and among others."""
     generator = torch.Generator().manual_seed(options.seed)
@@ -98,9 +132,25 @@ def translate_pictures(model: Any, source: Path, output: Path, options: Namespac
     pictures = pictures_in(source) if folder else [source]
     for path in pictures:
         place = output / f"{path.stem}.png" if folder else output
-        result = translated(model, read_image(path, channels_of(model)), options)
+        image = read_image(path, channels_of(model))
+        result = translated(model, image, options)
         save_result(result, place, depth=hasattr(model, "depth_cap"))
+        save_scene(result, image, options)
     print(f"{len(pictures)} pictures: {output}" if folder else f"1 picture: {output}")
+
+
+def save_scene(depth: Tensor, image: Tensor, options: Namespace) -> None:
+    """Writes the points of a picture's depth, and a turn around them, where they are asked for."""
+    if options.points is None and options.turn is None:
+        return
+    focal = focal_length(image.shape[2], options.field_of_view)
+    points, colours = points_of(depth, image / 255, focal)
+    if options.points is not None:
+        save_ply(points, colours, options.points)
+        print(f"{len(points)} points: {options.points}")
+    if options.turn is not None:
+        save_gif(turn(points, colours, focal, (image.shape[1], image.shape[2])), options.turn)
+        print(f"a turn: {options.turn}")
 
 
 def translate_gif(model: Any, source: Path, output: Path, options: Namespace) -> None:

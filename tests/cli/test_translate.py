@@ -163,3 +163,48 @@ def test_a_model_that_does_not_translate_is_one_sentence(in_tmp, capsys):
     save(in_tmp / "a.png", picture(0))
     assert run("runs/gan_digits/0/checkpoints/last.ckpt", "a.png", "b.png") == 2
     assert "does not translate: its model is GAN; expected an image-to-image model." in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def depth_checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("depth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        data = ("--data", "DepthScenesDataModule", "--data.image_size", "[16, 16]", "--data.train_count", 16)
+        fit("--model", "DepthEstimation", *data, "--trainer.max_steps", 1, "--trainer.limit_val_batches", 0)
+    return folder / "runs/depthestimation_depthscenes/0/checkpoints/last.ckpt"
+
+
+def test_a_scene_is_written_as_points_and_as_a_turn(depth_checkpoint, in_tmp, capsys):
+    save(in_tmp / "a.png", picture(0))
+    assert run(depth_checkpoint, "a.png", "b.png", "--points", "c.ply", "--turn", "d.gif") == 0
+    told = capsys.readouterr().out
+    assert "630 points: c.ply" in told
+    assert "a turn: d.gif" in told
+    assert b"element vertex 630" in (in_tmp / "c.ply").read_bytes()
+    with Image.open("d.gif") as made:
+        assert made.size == (30, 21)
+        assert made.n_frames > 1
+    assert Image.open("b_color.png").size == (30, 21)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--points", "c.txt"), "--points is c.txt; expected a file name that ends in .ply."),
+        (("--turn", "c.png"), "--turn is c.png; expected a file name that ends in .gif."),
+        (("--field_of_view", "180"), "--field_of_view is 180.0; expected above 0 and below 180 degrees."),
+    ],
+)
+def test_what_is_wrong_with_a_scene_is_one_sentence(depth_checkpoint, in_tmp, capsys, options, message):
+    save(in_tmp / "a.png", picture(0))
+    assert run(depth_checkpoint, "a.png", "b.png", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_scene_needs_depth_and_one_picture(checkpoint, depth_checkpoint, in_tmp, capsys):
+    save(in_tmp / "photos/a.png", picture(0))
+    assert run(checkpoint, "photos/a.png", "b.png", "--points", "c.ply") == 2
+    assert "--points and --turn: Pix2Pix estimates no depth" in capsys.readouterr().err
+    assert run(depth_checkpoint, "photos", "made", "--turn", "c.gif") == 2
+    assert "--turn: --input is photos; expected one picture." in capsys.readouterr().err
