@@ -37,17 +37,17 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     return checkpoint
 
 
-def read_weights(path: str | Path, map_location: str | torch.device = "cpu") -> Any:
+def read_weights(
+    path: str | Path, map_location: str | torch.device = "cpu", expected: str = "one made by Lightning"
+) -> Any:
     """What torch saved in an existing file, without running code from it; GenmodelsError where that cannot be read."""
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own report advises to run the file's code
         raise GenmodelsError(f"{path} cannot be read as a checkpoint; expected weights and plain data.") from error
-    except (BadZipFile, EOFError, RuntimeError, LookupError, ValueError) as error:
+    except (BadZipFile, EOFError, OSError, RuntimeError, LookupError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GenmodelsError(
-            f"{path} cannot be read as a checkpoint ({reason}); expected one made by Lightning."
-        ) from error
+        raise GenmodelsError(f"{path} cannot be read as a checkpoint ({reason}); expected {expected}.") from error
 
 
 def model_class(checkpoint: dict[str, Any], path: str | Path) -> type[LightningModule]:

@@ -31,7 +31,7 @@ def test_there_are_models():
 def shape_of(model_class):
     if model_class in (*PAIRED, *DEPTH):
         return (3, 16, 16)
-    return (1, 16, 16) if model_class in OPTIONAL else (1, 8, 8)
+    return (1, 28, 28) if model_class in OPTIONAL else (1, 8, 8)
 
 
 def data_for(model_class):
@@ -117,6 +117,17 @@ def test_an_autoencoder_learns_in_one_precision_throughout(model_class, precisio
     )
     assert all(v.isfinite().all() for v in model.state_dict().values())
     assert "val/squared_error" in trainer.validate(model, data_for(type(model)), verbose=False)[0]
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+@pytest.mark.parametrize("model_class", TRANSLATING)
+def test_an_image_to_image_model_learns_in_one_precision_throughout(model_class, precision):
+    model = build(model_class, **({"adversarial_weight": 1.0} if model_class in OPTIONAL else {}))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trainer = train(model, 3, precision=precision)
+    assert all(v.isfinite().all() for v in model.state_dict().values())
+    assert all(not torch.equal(v.to(before[n]), before[n]) for n, v in model.named_parameters() if v.ndim > 1)
+    assert model.best_metric[0] in trainer.validate(model, data_for(model_class), verbose=False)[0]
 
 
 @pytest.mark.parametrize("model_class", MODELS)

@@ -20,6 +20,7 @@ from lightning_genmodels.pictures import (
     class_colours,
     depth_panel,
     image_grid,
+    in_colours,
     picture_of,
     save_png,
     scatter,
@@ -78,6 +79,7 @@ class PictureGrid(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook."""
         self._codes, self._labels, self._pairs = [], [], []
+        self._noise = torch.Generator().manual_seed(self.seed)
 
     @torch.no_grad()
     def on_validation_batch_end(
@@ -95,8 +97,7 @@ class PictureGrid(Callback):
             self._images = batch[0][: self.count]
         missing = max(1, self.count // 4) - sum(len(source) for source, _ in self._pairs)
         if hasattr(model, "translate") and missing > 0:
-            noise = torch.Generator().manual_seed(self.seed)
-            source, target = model.pair(batch, generator=noise) if hasattr(model, "pair") else batch[:2]
+            source, target = model.pair(batch, generator=self._noise) if hasattr(model, "pair") else batch[:2]
             self._pairs.append((source[:missing], target[:missing]))
         if hasattr(model, "encode") and sum(map(len, self._codes)) < CODES:
             self._codes.append(model.encode(batch[0]).cpu())
@@ -172,7 +173,7 @@ class PictureGrid(Callback):
 
 def _in_groups(shown: list[Tensor]) -> Picture:
     """A grid of the first images of each batch of N, then of the second ones, and so on; grey as well as coloured."""
-    shown = [class_colours(images) if images.ndim == 3 else images.cpu() for images in shown]
+    shown = [class_colours(images) if images.ndim == 3 else in_colours(images.cpu()) for images in shown]
     size = max(tuple(images.shape[-2:]) for images in shown)
     shown = [interpolate(images, size) if tuple(images.shape[-2:]) != size else images for images in shown]
     colours = max(images.shape[1] for images in shown)

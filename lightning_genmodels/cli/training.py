@@ -112,12 +112,13 @@ class GenmodelsCLI(CheckpointNeutralCLI):
 
     def instantiate_classes(self) -> None:
         """LightningCLI's hook; the link from the data would silently win over a shape of the user's own."""
-        given = init_args(self.options.model).get("image_shape")
+        self._given = init_args(self.options.model)
         self._failure: Exception | None = None
         ready = False
         try:
             super().instantiate_classes()
-            self._check_image_shape(given)
+            self._check_image_shape(self._given.get("image_shape"))
+            self._check_target_channels(self._given.get("target_channels"))
             if self.arguments.checkpoint is not None:
                 check_weights_fit(self.model, self.arguments.checkpoint)
             ready = True
@@ -134,7 +135,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
     def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
         """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
         for name in LINKED:
-            # The links from the data give them to whatever hands its arguments on.
+            # The links from the data give them to whatever hands its arguments on, and None where the data have none.
+            if name in kwargs and kwargs[name] is None:
+                kwargs[name] = self._given.get(name)
             if name in kwargs and (kwargs[name] is None or not takes(class_type, name)):
                 del kwargs[name]
         try:
@@ -149,6 +152,15 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             raise GenmodelsError(
                 f"image_shape is {tuple(given)} for the model, but {type(self.datamodule).__name__} gives images of "
                 f"{tuple(shape)}; expected the same."
+            )
+
+    def _check_target_channels(self, given: Any) -> None:
+        found = target_channels(self.datamodule)
+        parameter = inspect.signature(type(self.model)).parameters.get("target_channels")
+        if parameter is not None and found is not None and given not in (None, parameter.default, found):
+            raise GenmodelsError(
+                f"target_channels is {given} for the model, but {type(self.datamodule).__name__} has {found}; expected "
+                "the same."
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:

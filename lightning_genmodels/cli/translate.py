@@ -2,7 +2,9 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,14 @@ from datamodules.folders import pictures_in
 from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import (
+    Camera,
     Picture,
+    camera_of,
     class_colours,
+    colour_map_beside,
     depth_colours,
-    focal_length,
     image_grid,
+    in_colours,
     points_of,
     save_gif,
     save_ply,
@@ -49,6 +54,9 @@ def translate(argv: list[str]) -> None:
     parser.add_argument(
         "--field_of_view", type=float, default=60.0, help="of the picture's camera, in degrees (default: 60)"
     )
+    parser.add_argument(
+        "--intrinsics", type=float, nargs=4, metavar=("FX", "FY", "CX", "CY"), help="of that camera, in pixels, instead"
+    )
     options = parser.parse_args(argv)
     source, output = Path(options.input), Path(options.output)
     if not source.exists():
@@ -65,15 +73,12 @@ def translate(argv: list[str]) -> None:
         raise GenmodelsError(
             f"--points and --turn: {type(model).__name__} estimates no depth; expected a DepthEstimation's checkpoint."
         )
-    try:
-        if output.suffix.lower() == ".gif":
-            translate_gif(model, source, output, options)
-        elif source.suffix.lower() in VIDEOS:
-            translate_video(model, source, output, options)
-        else:
-            translate_pictures(model, source, output, options)
-    except OSError as error:
-        raise GenmodelsError(f"--output {output} cannot be written ({error.strerror or error}).") from error
+    if output.suffix.lower() == ".gif":
+        translate_gif(model, source, output, options)
+    elif source.suffix.lower() in VIDEOS:
+        translate_video(model, source, output, options)
+    else:
+        translate_pictures(model, source, output, options)
 
 
 def check_output(source: Path, output: Path) -> None:
@@ -90,8 +95,8 @@ def check_output(source: Path, output: Path) -> None:
     else:
         known = ", ".join(sorted({*IMAGE_SUFFIXES, *VIDEOS}))
         raise GenmodelsError(f"--input is {source}; expected a folder, or a file that ends in {known}.")
-    fits = output.is_dir() == source.is_dir() if output.exists() else output.suffix.lower() in endings
-    if not fits or (not source.is_dir() and output.suffix.lower() not in endings):
+    fits = not output.is_file() if source.is_dir() else not output.is_dir() and output.suffix.lower() in endings
+    if not fits or (source.is_dir() and output.suffix.lower() in IMAGE_SUFFIXES):
         expected = "a folder" if source.is_dir() else f"a file name that ends in {' or '.join(endings)}"
         raise GenmodelsError(f"--output is {output}; expected {expected} for {source}.")
     if output.resolve() == source.resolve():
@@ -103,12 +108,34 @@ def check_scene(source: Path, options: Namespace) -> None:
     for option, value, suffix in (("points", options.points, ".ply"), ("turn", options.turn, ".gif")):
         if value is None:
             continue
-        if source.suffix.lower() not in IMAGE_SUFFIXES:
-            raise GenmodelsError(f"--{option}: --input is {source}; expected one picture.")
+        if source.suffix.lower() not in IMAGE_SUFFIXES or Path(options.output).suffix.lower() != ".png":
+            raise GenmodelsError(f"--{option}: --input is {source}; expected one picture, and --output to be a .png.")
         if Path(value).suffix.lower() != suffix or Path(value).is_dir():
             raise GenmodelsError(f"--{option} is {value}; expected a file name that ends in {suffix}.")
     if not 0 < options.field_of_view < 180:
         raise GenmodelsError(f"--field_of_view is {options.field_of_view}; expected above 0 and below 180 degrees.")
+    if options.intrinsics is not None and not min(options.intrinsics[:2]) > 0:
+        raise GenmodelsError(f"--intrinsics are {options.intrinsics}; expected focal lengths above 0.")
+
+
+def check_places(pictures: list[Path], places: list[Path]) -> None:
+    """Raises GenmodelsError where a file to be written is one of the pictures, or is to be written twice."""
+    known = {path.resolve(): f"the picture {path}" for path in pictures}
+    for place in places:
+        if place.resolve() in known:
+            raise GenmodelsError(
+                f"{place} would be written over {known[place.resolve()]}; expected names of their own for all files."
+            )
+        known[place.resolve()] = "another result"
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Names the file that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise GenmodelsError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def translated(model: Any, image: Tensor, options: Namespace) -> Tensor:
@@ -120,7 +147,7 @@ def translated(model: Any, image: Tensor, options: Namespace) -> Tensor:
 
 def as_frame(model: Any, result: Tensor) -> Picture:
     """(C', H, W) in [0, 1], (H, W) classes, or depth from 0 to the cap -> uint8 (H, W, 3)."""
-    image = class_colours(result[None]) if result.ndim == 2 else result[None]
+    image = class_colours(result[None]) if result.ndim == 2 else in_colours(result[None])
     if hasattr(model, "depth_cap"):
         image = depth_colours(image, 0, model.depth_cap)
     return image_grid(image, smallest=1, margin=0)
@@ -128,40 +155,51 @@ def as_frame(model: Any, result: Tensor) -> Picture:
 
 def translate_pictures(model: Any, source: Path, output: Path, options: Namespace) -> None:
     """Of one picture, or of a folder's."""
-    folder = source.is_dir()
+    folder, depth = source.is_dir(), hasattr(model, "depth_cap")
     pictures = pictures_in(source) if folder else [source]
-    for path in pictures:
-        place = output / f"{path.stem}.png" if folder else output
+    places = [output / f"{path.stem}.png" if folder else output for path in pictures]
+    scene = [Path(path) for path in (options.points, options.turn) if path is not None]
+    check_places(pictures, [*places, *(colour_map_beside(place) for place in places if depth), *scene])
+    for path, place in zip(pictures, places, strict=True):
         image = read_image(path, channels_of(model))
         result = translated(model, image, options)
-        save_result(result, place, depth=hasattr(model, "depth_cap"))
+        with writing(place):
+            save_result(result, place, depth)
         save_scene(result, image, options)
-    print(f"{len(pictures)} pictures: {output}" if folder else f"1 picture: {output}")
+    print(f"{len(pictures)} picture{'s' if len(pictures) > 1 else ''}: {output}")
 
 
 def save_scene(depth: Tensor, image: Tensor, options: Namespace) -> None:
     """Writes the points of a picture's depth, and a turn around them, where they are asked for."""
     if options.points is None and options.turn is None:
         return
-    focal = focal_length(image.shape[2], options.field_of_view)
-    points, colours = points_of(depth, image / 255, focal)
+    size = (image.shape[1], image.shape[2])
+    camera = camera_of(size, options.field_of_view) if options.intrinsics is None else Camera(*options.intrinsics)
+    points, colours = points_of(depth, image / 255, camera)
     if options.points is not None:
-        save_ply(points, colours, options.points)
+        with writing(options.points):
+            save_ply(points, colours, options.points)
         print(f"{len(points)} points: {options.points}")
     if options.turn is not None:
-        save_gif(turn(points, colours, focal, (image.shape[1], image.shape[2])), options.turn)
+        frames = turn(points, colours, camera, size)
+        with writing(options.turn):
+            save_gif(frames, options.turn)
         print(f"a turn: {options.turn}")
 
 
 def translate_gif(model: Any, source: Path, output: Path, options: Namespace) -> None:
     """Of each frame, shown as long as it was."""
     read_image(source)  # which names a file that is damaged
-    with Image.open(source) as opened:
-        kind = "RGB" if channels_of(model) == 3 else "L"
-        shown = [(as_tensor(np.array(frame.convert(kind))), frame.info.get("duration", 0) / 1000 or DURATION)
-                 for frame in ImageSequence.Iterator(opened)]  # fmt: skip
+    kind = "RGB" if channels_of(model) == 3 else "L"
+    try:
+        with Image.open(source) as opened:
+            shown = [(as_tensor(np.array(frame.convert(kind))), frame.info.get("duration", 0) / 1000 or DURATION)
+                     for frame in ImageSequence.Iterator(opened)]  # fmt: skip
+    except (OSError, EOFError, SyntaxError, ValueError) as error:
+        raise GenmodelsError(f"--input {source} is damaged ({error}); expected a whole GIF.") from error
     made = [as_frame(model, translated(model, frame, options)) for frame, _ in shown]
-    save_gif(made, output, [seconds for _, seconds in shown])
+    with writing(output):
+        save_gif(made, output, [seconds for _, seconds in shown])
     print(f"{len(made)} frames: {output}")
 
 
@@ -173,13 +211,23 @@ def translate_video(model: Any, source: Path, output: Path, options: Namespace) 
         raise GenmodelsError(
             f"--input {source}: videos need the package av; expected it installed, e.g. by pip install av."
         ) from error
-    output.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
+    channels, count = channels_of(model), 0
     try:
-        with av.open(str(source)) as opened, av.open(str(output), "w") as written:
-            rate: Fraction = opened.streams.video[0].average_rate or Fraction(25)
+        opened = av.open(str(source))
+        if not opened.streams.video:
+            raise GenmodelsError(f"--input {source} holds no pictures; expected a video.")
+        rate: Fraction = opened.streams.video[0].average_rate or Fraction(25)
+        frames = frames_of(opened, channels)
+        first = next(frames, None)
+    except av.error.FFmpegError as error:
+        raise GenmodelsError(f"--input {source} cannot be read as a video ({error.strerror}).") from error
+    if first is None or min(first.shape[1:]) < 2:
+        raise GenmodelsError(f"--input {source} holds no frame of 2x2 pixels or more; expected a video.")
+    with writing(output), opened:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(output), "w") as written:
             stream: Any = None
-            for frame in frames_of(opened, channels_of(model)):
+            for frame in chain([first], frames):
                 picture = as_frame(model, translated(model, frame, options))
                 picture = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]  # as the format wants them
                 if stream is None:
@@ -187,10 +235,7 @@ def translate_video(model: Any, source: Path, output: Path, options: Namespace) 
                     stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
                 written.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
                 count += 1
-            if stream is not None:
-                written.mux(stream.encode(None))
-    except (av.error.FFmpegError, IndexError) as error:
-        raise GenmodelsError(f"--input {source} cannot be read as a video ({error}).") from error
+            written.mux(stream.encode(None))
     print(f"{count} frames: {output}")
 
 

@@ -20,6 +20,11 @@ def check_weights_fit(model: LightningModule, path: Path) -> None:
                 f"{path} does not fit the model: {name} has the shape {there} there and {here} here; expected the "
                 "options that it was trained with."
             )
+    if missing := [name for name in own if name not in saved]:
+        raise GenmodelsError(
+            f"{path} does not fit the model: it has no {missing[0]}; expected the options that it was trained with, or "
+            "--init_from, which takes the weights that match."
+        )
 
 
 def copy_matching_weights(model: LightningModule, path: str) -> None:
@@ -37,6 +42,12 @@ def copy_matching_weights(model: LightningModule, path: str) -> None:
         # A source without an average: it starts from the generator, as that of a new model does.
         generator = {n: v for n, v in matching.items() if n.startswith("generator.")}
         matching |= {n: v for m, v in generator.items() if (n := m.replace("generator", "generator_ema", 1)) in own}
+    if not any(name.startswith("generator_ema.") for name in own):
+        # Into a model without an average: the average is what the source has been scored by.
+        averages = {
+            m.replace("generator_ema", "generator", 1): v for m, v in saved.items() if m.startswith("generator_ema.")
+        }
+        matching |= {n: v for n, v in averages.items() if n in own and own[n].shape == v.shape}
     _check_frozen_layers(model, matching, checkpoint.get("hyper_parameters", {}), path)
     model.load_state_dict(matching, strict=False)
     if getattr(model, "pretrained", False):

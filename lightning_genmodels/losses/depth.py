@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 DepthLossName = Literal["l1", "l2", "huber", "berhu", "eigen", "eigen_grad"]
-NEAREST = 0.01  # metres, from where on the logarithm is its tangent
+TANGENT = 0.01  # metres, from where on the logarithm is its tangent
 HUBER = 1.0  # metres
 BERHU = 0.2  # of the largest error of the batch
 LAMBDA = 0.5  # how much of an error that all pixels of an image share is forgiven
@@ -84,9 +84,9 @@ def _log_differences(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor
     valid = target > 0
     prediction = prediction.float()
     logarithm = torch.where(
-        prediction > NEAREST,
-        prediction.clamp_min(NEAREST).log(),
-        math.log(NEAREST) + (prediction - NEAREST) / NEAREST,
+        prediction > TANGENT,
+        prediction.clamp_min(TANGENT).log(),
+        math.log(TANGENT) + (prediction - TANGENT) / TANGENT,
     )
     difference = logarithm - torch.where(valid, target.float(), 1.0).log()
     return torch.where(valid, difference, 0.0), valid

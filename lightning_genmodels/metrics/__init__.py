@@ -6,6 +6,7 @@ from lightning_genmodels.metrics.frechet import FrechetDistance, KernelDistance
 from lightning_genmodels.metrics.generation import DensityCoverage, PrecisionRecall
 from lightning_genmodels.metrics.modes import ModeCoverage
 from lightning_genmodels.metrics.probe import probe_codes
+from lightning_genmodels.metrics.psnr import ImagePSNR
 from lightning_genmodels.metrics.similarity import PairSimilarity
 from lightning_genmodels.metrics.sliced_wasserstein import SlicedWasserstein
 
@@ -13,6 +14,7 @@ __all__ = [
     "DensityCoverage",
     "DepthErrors",
     "FrechetDistance",
+    "ImagePSNR",
     "KernelDistance",
     "ModeCoverage",
     "PairSimilarity",

@@ -22,8 +22,13 @@ def row_is_due(module: LightningModule) -> bool:
     return every > 0 and (module.trainer.fit_loop.total_batch_idx + 1) % every == 0
 
 
-def check_images(images: Tensor, image_shape: tuple[int, int, int], item: Literal["first", "second"] = "first") -> None:
-    """Raises GenmodelsError unless `images`, that item of a batch, is float, (N, *image_shape) and within [0, 1]."""
+def check_images(
+    images: Tensor, image_shape: tuple[int, ...], item: Literal["first", "second"] = "first", beyond: float = 0.0
+) -> None:
+    """Raises GenmodelsError unless `images`, that item of a batch, is float, (N, *image_shape) and within [0, 1].
+
+    Noisy images may exceed that range by `beyond`.
+    """
     what, known = ("images", "image_shape") if item == "first" else ("targets", "target_channels and image_shape")
     if not images.is_floating_point():
         raise GenmodelsError(
@@ -37,11 +42,20 @@ def check_images(images: Tensor, image_shape: tuple[int, int, int], item: Litera
     if not images.numel():
         return
     low, high = (bound.item() for bound in torch.aminmax(images.detach()))
-    if not (low >= 0 and high <= 1):  # written so that NaN fails
+    if not (low >= -beyond and high <= 1 + beyond):  # written so that NaN fails
         raise GenmodelsError(
             f"the batch's {what} reach from {low:.4g} to {high:.4g}; expected [0, 1]: divide bytes by 255, and leave "
             "normalisation to the model."
         )
+
+
+def check_source(source: Tensor, channels: int, beyond: float = 0.0) -> None:
+    """Raises GenmodelsError unless images to be translated are float (N, channels, H, W) in [0, 1], of any size."""
+    if source.ndim != 4 or source.shape[1] != channels:
+        raise GenmodelsError(
+            f"translate: the source is {tuple(source.shape)}; expected (N, {channels}, height, width)."
+        )
+    check_images(source, tuple(source.shape[1:]), beyond=beyond)
 
 
 def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: int) -> None:
@@ -55,6 +69,8 @@ def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: i
             f"{image_shape[1]}, {image_shape[2]}), as of PairedImagesDataModule."
         )
     check_images(target, (target_channels, *image_shape[1:]), "second")
+    if len(target) != len(batch[0]):
+        raise GenmodelsError(f"the batch holds {len(batch[0])} images and {len(target)} targets; expected as many.")
 
 
 def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
@@ -65,6 +81,8 @@ def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
     if not isinstance(depth, Tensor) or not depth.is_floating_point() or tuple(depth.shape) != shape:
         given = f"{depth.dtype} {tuple(depth.shape)}" if isinstance(depth, Tensor) else "no tensor"
         raise GenmodelsError(f"the batch's second item is {given}; expected depth in metres, float32 {shape}.")
+    if not depth.numel():
+        return
     low, high = (bound.item() for bound in torch.aminmax(depth))
     if not 0 <= low <= high < math.inf:  # written so that NaN fails
         raise GenmodelsError(
@@ -76,12 +94,12 @@ def check_classes(batch: Any, image_shape: tuple[int, int, int], count: int) -> 
     """Raises GenmodelsError unless a batch holds source images of that shape, and int64 (N, H, W) classes below it."""
     check_images(batch[0], image_shape)
     classes = batch[1] if len(batch) > 1 else None
-    if not isinstance(classes, Tensor) or classes.is_floating_point() or classes.shape[1:] != image_shape[1:]:
+    shape = (len(batch[0]), *image_shape[1:])
+    if not isinstance(classes, Tensor) or classes.dtype != torch.int64 or tuple(classes.shape) != shape:
         given = f"{classes.dtype} {tuple(classes.shape)}" if isinstance(classes, Tensor) else "no tensor"
-        raise GenmodelsError(
-            f"the batch's second item is {given}; expected a map of classes, int64 (N, {image_shape[1]}, "
-            f"{image_shape[2]})."
-        )
+        raise GenmodelsError(f"the batch's second item is {given}; expected a map of classes, torch.int64 {shape}.")
+    if not classes.numel():
+        return
     low, high = (int(bound) for bound in torch.aminmax(classes))
     if not 0 <= low <= high < count:
         raise GenmodelsError(

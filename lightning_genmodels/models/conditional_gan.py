@@ -167,10 +167,10 @@ class ConditionalGAN(GAN):
         """The batch's labels, (N, L)."""
         return (as_vectors(labels_of(batch), len(self.label_names)),)
 
-    def generate(self, batch: Any) -> Tensor:
-        """Fresh images in [-1, 1], of the batch's labels, which are checked here."""
+    def check_batch(self, batch: Any) -> None:
+        """Raises GenmodelsError for images or labels that the model cannot be trained on."""
+        super().check_batch(batch)
         check_labels(labels_of(batch), len(self.label_names))
-        return super().generate(batch)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """As every GAN's; it remembers attributes for samples to come."""

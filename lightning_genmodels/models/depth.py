@@ -12,15 +12,16 @@ from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.depth import DEPTH_LOSSES, DepthLossName
 from lightning_genmodels.metrics.depth import CROPS, NEAREST, DepthCropName, DepthErrors
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
-from lightning_genmodels.models.checks import check_depth, check_images
+from lightning_genmodels.models.checks import check_depth, check_source
 from lightning_genmodels.models.ranges import to_signed
-from lightning_genmodels.models.translation import at_any_size
+from lightning_genmodels.models.translation import at_any_size, halvings_to_two
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.d3net import D3Net
 from lightning_genmodels.networks.encoder_decoder import UNet
 from lightning_genmodels.networks.patchgan import PatchDiscriminator, PatchSize, fits
 
 DepthNetworkName = Literal["unet", "d3net"]
+DEPTH = 4  # halvings
 PATCH: PatchSize = 34  # pixels: two layers of stride 2, which make of 320x256 pixels the paper's 78x62 logits
 
 
@@ -39,7 +40,7 @@ class DepthEstimation(AdversarialModel):
         image_shape: (3, H, W) of the image.
         network: "unet": 3x3 convolutions at every size, or "d3net": DenseNet-121 and a decoder with skips, 24 million
             parameters.
-        network_depth: halvings of the U-Net, 1 or more.
+        network_depth: halvings of the U-Net, 1 or more, which leave 2x2 pixels; None takes 4, or as many as do.
         width: channels of the U-Net at the image's own size.
         pretrained: "d3net" begins with the encoder's published weights for ImageNet, which are downloaded when a new
             training begins.
@@ -54,7 +55,7 @@ class DepthEstimation(AdversarialModel):
         schedule: "none", or "linear": down to zero from `decay_start` on.
         decay_start: share of the training after which "linear" begins, in [0, 1).
         gradient_clip: largest norm of each network's gradient; 0 does not clip.
-        accumulate: parts into which a batch is split, to save memory.
+        accumulate: parts into which a batch is split, to save memory; the losses are then means over each part.
         discriminator_steps: with a discriminator the generator is trained on every n-th batch only.
         generator_steps: generator steps on such a batch.
         ema_decay: decay per generator step of the averaged generator, which translates; 0 keeps none.
@@ -71,7 +72,7 @@ class DepthEstimation(AdversarialModel):
         self,
         image_shape: tuple[int, int, int],
         network: DepthNetworkName = "unet",
-        network_depth: int = 4,
+        network_depth: int | None = None,
         width: int = 16,
         pretrained: bool = False,
         loss: DepthLossName = "l1",
@@ -104,14 +105,22 @@ class DepthEstimation(AdversarialModel):
             ema_decay=ema_decay,
         )
         shape = tuple(image_shape)
+        least = 33 if network == "d3net" else 3  # of which normalisation has 2x2 pixels left
+        deepest = halvings_to_two(*shape[1:]) if len(shape) == 3 else 0
+        chosen = min(DEPTH, deepest) if network_depth is None else network_depth
         for option, value, valid, expected in (
-            ("image_shape", shape, len(shape) == 3 and shape[0] == 3 and min(shape) >= 1, "(3, height, width)"),
+            (
+                "image_shape",
+                shape,
+                len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= least,
+                f"(3, height, width) of {least} pixels or more",
+            ),
             ("network", network, network in get_args(DepthNetworkName), "one of unet, d3net"),
-            ("network_depth", network_depth, network_depth >= 1, "1 or more"),
+            ("network_depth", chosen, 1 <= chosen <= deepest, f"1 or more, {deepest} at most for this size"),
             ("width", width, width >= 1, "1 or more"),
             ("pretrained", pretrained, not pretrained or network == "d3net", "False, but for 'd3net'"),
             ("loss", loss, loss in DEPTH_LOSSES, f"one of {', '.join(DEPTH_LOSSES)}"),
-            ("adversarial_weight", adversarial_weight, adversarial_weight >= 0, "0 or more"),
+            ("adversarial_weight", adversarial_weight, 0 <= adversarial_weight < float("inf"), "0 or more, and finite"),
             ("cap", cap, NEAREST < cap < float("inf"), f"above {NEAREST} metres, and finite"),
             ("crop", crop, crop in CROPS, f"one of {', '.join(CROPS)}"),
         ):
@@ -124,7 +133,7 @@ class DepthEstimation(AdversarialModel):
         self.save_hyperparameters()
         self.image_shape = (image_shape[0], image_shape[1], image_shape[2])
         self.network = network
-        self.network_depth = network_depth
+        self.network_depth = chosen
         self.width = width
         self.pretrained = pretrained
         self.loss = loss
@@ -159,6 +168,7 @@ class DepthEstimation(AdversarialModel):
         for network in (self.generator, self.generator_ema):
             if isinstance(network, D3Net):
                 network.load_encoder(published.features.state_dict())
+        self.pretrained = False  # a second training goes on from the first
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: the weights are the checkpoint's."""
@@ -170,7 +180,7 @@ class DepthEstimation(AdversarialModel):
     def generate(self, batch: Any) -> Tensor:
         """The images' depth in metres, not clamped."""
         check_depth(batch, self.image_shape)
-        made: Tensor = at_any_size(self.generator, batch[0], self._multiple)
+        made: Tensor = at_any_size(self.generator, batch[0].to(next(self.generator.parameters())), self._multiple)
         return made
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
@@ -188,8 +198,9 @@ class DepthEstimation(AdversarialModel):
 
     def _judge(self, batch: Any, depth: Tensor) -> Tensor:
         # Where there is no measurement, a prediction shows none either.
-        shown = to_signed(torch.where(batch[1] > 0, depth, 0) / self.depth_cap)
-        logits: Tensor = self.discriminator(torch.cat([to_signed(batch[0]).to(shown), shown], 1))[-1]
+        shown = to_signed(torch.where(batch[1] > 0, depth, 0).clamp(max=self.depth_cap) / self.depth_cap)
+        pair = torch.cat([to_signed(batch[0]).to(shown), shown], 1).to(next(self.discriminator.parameters()))
+        logits: Tensor = self.discriminator(pair)[-1]
         return logits
 
     @property
@@ -213,7 +224,7 @@ class DepthEstimation(AdversarialModel):
         Raises:
             GenmodelsError: for images out of their range, or of another number of channels.
         """
-        check_images(source, (3, *source.shape[2:]))
+        check_source(source, 3)
         network = self.averaged_generator
         with in_eval_mode(network):
             made = at_any_size(network, source.to(next(network.parameters())), self._multiple).float()

@@ -195,9 +195,13 @@ class GAN(AdversarialModel):
 
     def generate(self, batch: Any) -> Tensor:
         """Fresh images in [-1, 1], as many as the batch has."""
-        check_images(batch[0], self.image_shape)
+        self.check_batch(batch)
         fake: Tensor = self.generator(self._latents(len(batch[0]), self.noise), *self.condition(batch))
         return fake
+
+    def check_batch(self, batch: Any) -> None:
+        """Raises GenmodelsError for a batch that the model cannot be trained on."""
+        check_images(batch[0], self.image_shape)
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss and, on every n-th batch, the penalty."""

@@ -5,16 +5,15 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image import PeakSignalNoiseRatio
 
 from lightning_genmodels.checkpoints import read_weights
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES, feature_matching
-from lightning_genmodels.metrics import SlicedWasserstein
+from lightning_genmodels.metrics import ImagePSNR, SlicedWasserstein
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
-from lightning_genmodels.models.checks import check_images, check_pair
+from lightning_genmodels.models.checks import check_pair, check_source
 from lightning_genmodels.models.ranges import to_signed, to_unit
-from lightning_genmodels.models.translation import at_any_size
+from lightning_genmodels.models.translation import at_any_size, collect_distance, log_distance
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.patchgan import PATCHES, MultiScaleDiscriminator, PatchSize, fits
 from lightning_genmodels.networks.published import published_discriminator, published_unet
@@ -30,7 +29,8 @@ class Pix2Pix(AdversarialModel):
 
     A batch has the source first and the target second, float (N, C, H, W) in [0, 1], of one height and width. The
     generator is trained on the adversarial loss and `l1_weight` times the mean absolute error of the picture in
-    [-1, 1]; the discriminator, whose loss is halved, sees the source beside the picture.
+    [-1, 1]; the discriminator sees the source beside the picture. Its log-loss is halved, as the paper's; the squares
+    have their halves in both networks (Mao et al. 2017).
 
     The networks normalise each image by itself, as batch normalisation does at the paper's batch size of 1, in training
     and afterwards; and what dropout drops is drawn in prediction too. So what becomes of an image depends neither on
@@ -39,9 +39,9 @@ class Pix2Pix(AdversarialModel):
     With `discriminator_scales` above 1 and a `feature_weight` it is the multi-scale version of pix2pixHD (Wang et al.
     2018).
 
-    Validation logs `val/l1`, the mean absolute error in [0, 1], `val/psnr` in dB over all pixels, and `val/swd` with
-    its parts by resolution, the sliced Wasserstein distance of results and targets, by which the best checkpoint is
-    chosen: the two errors prefer blur.
+    Validation logs `val/l1`, the mean absolute error in [0, 1], `val/psnr` in dB, the mean of all images' own, and
+    `val/swd` with its parts by resolution, the sliced Wasserstein distance of the first 1,000 results and targets, by
+    which the best checkpoint is chosen, as the two errors prefer blur; it is nan for one image alone.
 
     Args:
         image_shape: (C, H, W) of the source, of 16 pixels or more; H and W divisible by 2^network_depth.
@@ -55,7 +55,8 @@ class Pix2Pix(AdversarialModel):
         discriminator_scales: discriminators, each for images of half the size, 1 to 3.
         adversarial_loss: "non_saturating" (the paper's), or "least_squares".
         l1_weight: of the absolute error.
-        feature_weight: of the distance of the discriminator's maps from those of the target; pix2pixHD has 10.
+        feature_weight: of the distance of the discriminator's maps from those of the target; pix2pixHD has 10 beside
+            squares without the half, which is 5 here.
         learning_rate: Adam's step size for both networks.
         generator_learning_rate: the generator's own; None takes `learning_rate`.
         discriminator_learning_rate: the discriminator's own; None takes `learning_rate`.
@@ -119,6 +120,10 @@ class Pix2Pix(AdversarialModel):
             )
         channels, rows, columns = image_shape
         halvings = deepest(rows, columns)
+        if halvings < 2:
+            raise GenmodelsError(
+                f"Pix2Pix: image_shape is {tuple(image_shape)}; expected height and width divisible by 4."
+            )
         chosen = halvings if network_depth is None else network_depth
         losses = get_args(PairedLossName)
         for option, value, valid, expected in (
@@ -133,8 +138,8 @@ class Pix2Pix(AdversarialModel):
             ("dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1"),
             ("discriminator_scales", discriminator_scales, discriminator_scales in (1, 2, 3), "1, 2 or 3"),
             ("adversarial_loss", adversarial_loss, adversarial_loss in losses, f"one of {', '.join(losses)}"),
-            ("l1_weight", l1_weight, l1_weight >= 0, "0 or more"),
-            ("feature_weight", feature_weight, feature_weight >= 0, "0 or more"),
+            ("l1_weight", l1_weight, 0 <= l1_weight < float("inf"), "0 or more, and finite"),
+            ("feature_weight", feature_weight, 0 <= feature_weight < float("inf"), "0 or more, and finite"),
         ):
             if not valid:
                 raise GenmodelsError(f"Pix2Pix: {option} is {value!r}; expected {expected}.")
@@ -153,9 +158,10 @@ class Pix2Pix(AdversarialModel):
         self.patch_size = patch_size or max(size for size in sizes if size <= 70)
         self.discriminator_scales = discriminator_scales
         self.loss = ADVERSARIAL_LOSSES[adversarial_loss]
+        self.halving = 0.5 if adversarial_loss == "non_saturating" else 1.0  # least squares have it already
         self.l1_weight = l1_weight
         self.feature_weight = feature_weight
-        self.psnr = PeakSignalNoiseRatio(data_range=1.0)
+        self.psnr = ImagePSNR()
         self.swd = SlicedWasserstein()
         self.build_networks()
 
@@ -183,9 +189,11 @@ class Pix2Pix(AdversarialModel):
         for path in (generator, *([] if discriminator is None else [discriminator])):
             if not Path(path).is_file():
                 raise GenmodelsError(f"weights {path} do not exist; expected a .pth file.")
-            states[path] = read_weights(path)
-            if not isinstance(states[path], dict) or not all(isinstance(v, Tensor) for v in states[path].values()):
-                raise GenmodelsError(f"{path} holds no weights; expected a state dict.")
+            states[path] = state = read_weights(path, expected="a whole state dict")
+            if not isinstance(state, dict) or not all(
+                isinstance(name, str) and isinstance(v, Tensor) and v.is_contiguous() for name, v in state.items()
+            ):
+                raise GenmodelsError(f"{path} holds other things than weights; expected a state dict alone.")
         unet, judge = published_unet(states[generator], str(generator)), None
         if discriminator is not None:
             channels = unet.in_channels + unet.out_channels
@@ -206,14 +214,14 @@ class Pix2Pix(AdversarialModel):
     def generate(self, batch: Any) -> Tensor:
         """The pictures made of the sources."""
         check_pair(batch, self.image_shape, self.target_channels)
-        made: Tensor = self.generator(to_signed(batch[0]), self.noise)
+        made: Tensor = self.generator(to_signed(batch[0]).to(next(self.generator.parameters())), self.noise)
         return made
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
-        """Half the adversarial loss, summed over scales."""
+        """The adversarial loss, summed over scales; of the log-loss the half."""
         real, made = self._judge(batch, to_signed(batch[1])), self._judge(batch, fake)
         losses = [self.loss.discriminator(ours[-1], theirs[-1]) for ours, theirs in zip(real, made, strict=True)]
-        return {"discriminator": 0.5 * torch.stack(losses).sum()}
+        return {"discriminator": self.halving * torch.stack(losses).sum()}
 
     def generator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss, summed over scales; the absolute error; and the distance of features."""
@@ -230,7 +238,8 @@ class Pix2Pix(AdversarialModel):
         return terms
 
     def _judge(self, batch: Any, images: Tensor) -> list[list[Tensor]]:
-        judged: list[list[Tensor]] = self.discriminator(torch.cat([to_signed(batch[0]).to(images), images], 1))
+        pair = torch.cat([to_signed(batch[0]).to(images), images], 1).to(next(self.discriminator.parameters()))
+        judged: list[list[Tensor]] = self.discriminator(pair)
         return judged
 
     # Use
@@ -250,7 +259,7 @@ class Pix2Pix(AdversarialModel):
         Raises:
             GenmodelsError: for images out of their range, or of another number of channels.
         """
-        check_images(source, (self.image_shape[0], *source.shape[2:]))
+        check_source(source, self.image_shape[0])
         network = self.averaged_generator
         signed = to_signed(source).to(next(network.parameters()))
         multiple = 2**self.network_depth
@@ -275,16 +284,13 @@ class Pix2Pix(AdversarialModel):
         source, target = batch[0], batch[1]
         made = self._translate_batch(source, batch_idx)
         self.psnr.update(made, target)
-        self.swd.update(target, real=True)
-        self.swd.update(made, real=False)
+        collect_distance(self, target, made)
         self.log(f"{stage}/l1", (made - target).abs().mean(), batch_size=len(source), sync_dist=True)
         self.log(f"{stage}/psnr", self.psnr)
 
     def on_validation_epoch_end(self, stage: str = "val") -> None:
         """Logs the sliced Wasserstein distance."""
-        if not self.trainer.sanity_checking:
-            self.log_dict({f"{stage}/{name}": value for name, value in self.swd.compute().items()}, sync_dist=True)
-        self.swd.reset()
+        log_distance(self, stage)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Logs the same under `test/`."""

@@ -8,14 +8,21 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
-from torchmetrics.image import PeakSignalNoiseRatio
 
 from lightning_genmodels.checkpoints import note_class
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.regression import IMAGE_LOSSES, ImageLossName
-from lightning_genmodels.models.checks import check_classes, check_images, check_pair, finite_sum, row_is_due
+from lightning_genmodels.metrics import ImagePSNR
+from lightning_genmodels.models.checks import (
+    check_classes,
+    check_images,
+    check_pair,
+    check_source,
+    finite_sum,
+    row_is_due,
+)
 from lightning_genmodels.models.schedules import CosineScheduleName, cosine_factor, training_steps
-from lightning_genmodels.models.translation import at_any_size
+from lightning_genmodels.models.translation import at_any_size, halvings_to_two
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.encoder_decoder import DnCNN, UNet
 from lightning_genmodels.seeding import derive_seed
@@ -49,7 +56,8 @@ class ImageRegression(LightningModule):
         task: "denoise", "paired" or "segmentation".
         network: "unet": 3x3 convolutions at every size (Ronneberger et al. 2015), or "dncnn": at the image's own
             alone (Zhang et al. 2017).
-        network_depth: halvings of the U-Net, 1 or more, or convolutions of "dncnn", 2 or more; None takes 3 or 17.
+        network_depth: halvings of the U-Net, 1 or more, which leave 2x2 pixels, or convolutions of "dncnn", 2 to 1000;
+            None takes 3 (or as many halvings as do) or 17.
         width: channels at the image's own size; None takes 32 or 64.
         batch_norm: normalise over the batch.
         losses: whose weighted sum is minimised: "l1", "l2", "huber" (a square up to .1) and "ssim" (1 less the
@@ -98,19 +106,31 @@ class ImageRegression(LightningModule):
         segments = task == "segmentation"
         chosen = tuple(losses) if losses is not None else () if segments else ("l1",)
         weights = tuple(loss_weights) if loss_weights is not None else (1.0,) * len(chosen)
-        layers = DEPTHS[network] if network_depth is None else network_depth
+        deepest = halvings_to_two(*image_shape[1:]) if network == "unet" else 1000
+        layers = min(DEPTHS[network], deepest) if network_depth is None else network_depth
         channels = WIDTHS[network] if width is None else width
         least = 2 if network == "dncnn" else 1
         for option, value, valid, expected in (
-            ("target_channels", target_channels, target_channels >= 1 + segments, f"{1 + segments} or more"),
-            ("network_depth", network_depth, layers >= least, f"{least} or more"),
+            (
+                "target_channels",
+                target_channels,
+                1 + segments <= target_channels <= (256 if segments else target_channels),
+                "2 to 256 classes" if segments else "1 or more",
+            ),
+            ("network_depth", layers, least <= layers <= deepest, f"{least} or more, {deepest} at most for this size"),
             ("width", width, channels >= 1, "1 or more"),
+            (
+                "losses",
+                losses,
+                "ssim" not in chosen or min(image_shape[1:]) >= 6,
+                "none of 'ssim' for images of less than 6 pixels",
+            ),
             ("losses", losses, bool(chosen) != segments, "None, the cross-entropy" if segments else "1 or more"),
             (
                 "loss_weights",
                 loss_weights,
-                len(weights) == len(chosen) and min(weights, default=1) > 0,
-                f"{len(chosen)} numbers above 0",
+                len(weights) == len(chosen) and all(0 < weight < math.inf for weight in weights),
+                f"{len(chosen)} finite numbers above 0",
             ),
             (
                 "noise_sigma",
@@ -138,9 +158,9 @@ class ImageRegression(LightningModule):
             self.mean_iou = MulticlassJaccardIndex(target_channels)
             self.accuracy = MulticlassAccuracy(target_channels, average="micro")
         else:
-            self.psnr = PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3))
+            self.psnr = ImagePSNR()
         if task == "denoise":
-            self.psnr_noisy = PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3))
+            self.psnr_noisy = ImagePSNR()
         self.network = self.build_network()
 
     def build_network(self) -> nn.Module:
@@ -185,7 +205,7 @@ class ImageRegression(LightningModule):
         """What the sources are to become, in eval mode.
 
         Args:
-            source: (N, C, H, W) in [0, 1], of any size; noisy images may exceed it.
+            source: (N, C, H, W) in [0, 1], of any size; noisy images may exceed it by six deviations of the noise.
             generator: not used, as nothing is drawn.
 
         Returns:
@@ -194,10 +214,11 @@ class ImageRegression(LightningModule):
         Raises:
             GenmodelsError: for images out of their range, or of another number of channels.
         """
-        inside = source.clamp(0, 1) if self.task == "denoise" and source.is_floating_point() else source
-        check_images(inside, (self.image_shape[0], *source.shape[2:]))
+        # Six deviations, and a little for the rounding of a picture's bytes.
+        beyond = 6 * self.noise_sigma[1] / 255 + 0.01 if self.task == "denoise" else 0.0
+        check_source(source, self.image_shape[0], beyond)
         with in_eval_mode(self):
-            output = self.output(source)
+            output = self.output(source.to(next(self.network.parameters()).device))
         return output.argmax(1) if self.task == "segmentation" else output.clamp(0, 1)
 
     def forward(self, source: Tensor) -> Tensor:

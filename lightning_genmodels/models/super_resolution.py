@@ -5,20 +5,21 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics.image import PeakSignalNoiseRatio
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.regression import IMAGE_LOSSES, ImageLossName
-from lightning_genmodels.metrics import SlicedWasserstein
+from lightning_genmodels.metrics import ImagePSNR, SlicedWasserstein
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
-from lightning_genmodels.models.checks import check_images
+from lightning_genmodels.models.checks import check_images, check_source
 from lightning_genmodels.models.ranges import to_signed
+from lightning_genmodels.models.translation import collect_distance, log_distance
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.srresnet import SRDiscriminator, SRResNet
 
 EnlargingLossName = Literal["non_saturating", "least_squares"]
 SMALLEST = 16  # pixels a side
+SMALLEST_JUDGED = 24  # of which the discriminator's last normalisation has 2x2 left
 
 
 class SuperResolution(AdversarialModel):
@@ -35,10 +36,12 @@ class SuperResolution(AdversarialModel):
 
     Validation logs `val/psnr` in dB, the mean of all images' own, of the output clamped to [0, 1] and without a border
     of `scale` pixels, and the same of the bicubic enlargement, `val/psnr_bicubic`. With an adversary also `val/swd`
-    with its parts by resolution, the sliced Wasserstein distance, by which the best checkpoint is then chosen.
+    with its parts by resolution, the sliced Wasserstein distance of the first 1,000 images, by which the best
+    checkpoint is then chosen.
 
     Args:
-        image_shape: (C, H, W) of the large images, of 16 pixels or more; H and W divisible by `scale`.
+        image_shape: (C, H, W) of the large images, of 16 pixels or more, with an adversary 24; H and W divisible by
+            `scale`.
         scale: 2 or 4.
         blocks: residual blocks of the generator; the paper has 16.
         width: channels of its maps; the paper has 64.
@@ -99,13 +102,14 @@ class SuperResolution(AdversarialModel):
             ema_decay=ema_decay,
         )
         shape = tuple(image_shape)
+        least = SMALLEST_JUDGED if adversarial_weight else SMALLEST
         for option, value, valid, expected in (
             ("scale", scale, scale in (2, 4), "2 or 4"),
             (
                 "image_shape",
                 shape,
-                len(shape) == 3 and shape[0] >= 1 and all(s >= 8 and s % scale == 0 for s in shape[1:]),
-                f"(channels, height, width) of 8 pixels or more, divisible by {scale}",
+                len(shape) == 3 and shape[0] >= 1 and all(s >= least and s % scale == 0 for s in shape[1:]),
+                f"(channels, height, width) of {least} pixels or more, divisible by {scale}",
             ),
             ("blocks", blocks, blocks >= 1, "1 or more"),
             ("width", width, width >= 1, "1 or more"),
@@ -115,7 +119,7 @@ class SuperResolution(AdversarialModel):
                 reconstruction_loss in IMAGE_LOSSES,
                 f"one of {', '.join(IMAGE_LOSSES)}",
             ),
-            ("adversarial_weight", adversarial_weight, adversarial_weight >= 0, "0 or more"),
+            ("adversarial_weight", adversarial_weight, 0 <= adversarial_weight < float("inf"), "0 or more, and finite"),
             (
                 "adversarial_loss",
                 adversarial_loss,
@@ -125,11 +129,6 @@ class SuperResolution(AdversarialModel):
         ):
             if not valid:
                 raise GenmodelsError(f"SuperResolution: {option} is {value!r}; expected {expected}.")
-        if adversarial_weight and min(shape[1:]) < SMALLEST:
-            raise GenmodelsError(
-                f"SuperResolution: image_shape is {shape}; expected {SMALLEST} pixels or more with adversarial_weight "
-                "above 0."
-            )
         self.save_hyperparameters()
         self.image_shape = (image_shape[0], image_shape[1], image_shape[2])
         self.scale = scale
@@ -140,8 +139,8 @@ class SuperResolution(AdversarialModel):
         self.adversarial_weight = adversarial_weight
         self.loss = ADVERSARIAL_LOSSES[adversarial_loss]
         self.best_metric = ("val/swd", "min") if adversarial_weight else ("val/psnr", "max")
-        self.psnr = PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3))
-        self.psnr_bicubic = PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3))
+        self.psnr = ImagePSNR()
+        self.psnr_bicubic = ImagePSNR()
         self.swd = SlicedWasserstein()
         self.build_networks()
 
@@ -157,21 +156,24 @@ class SuperResolution(AdversarialModel):
 
     def generate(self, batch: Any) -> Tensor:
         """The small images enlarged, not clamped."""
-        made: Tensor = self.generator(self.pair(batch)[0])
+        made: Tensor = self.generator(self.pair(batch)[0].to(next(self.generator.parameters())))
         return made
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss."""
-        real_logits, fake_logits = self.discriminator(to_signed(batch[0])), self.discriminator(to_signed(fake))
+        real_logits, fake_logits = self._judge(batch[0]), self._judge(fake)
         return {"discriminator": self.loss.discriminator(real_logits, fake_logits)}
 
     def generator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The error and, with an adversary, the adversarial loss."""
         terms: dict[str, Tensor] = {self.reconstruction_loss: IMAGE_LOSSES[self.reconstruction_loss](fake, batch[0])}
         if self.adversarial_weight:
-            logits = self.discriminator(to_signed(fake))
-            terms["generator"] = self.adversarial_weight * self.loss.generator(logits, None)
+            terms["generator"] = self.adversarial_weight * self.loss.generator(self._judge(fake), None)
         return terms
+
+    def _judge(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.discriminator(to_signed(images).to(next(self.discriminator.parameters())))
+        return logits
 
     # Use
 
@@ -203,7 +205,7 @@ class SuperResolution(AdversarialModel):
         Raises:
             GenmodelsError: for images out of their range, or of another number of channels.
         """
-        check_images(source, (self.image_shape[0], *source.shape[2:]))
+        check_source(source, self.image_shape[0])
         network = self.averaged_generator
         with in_eval_mode(network):
             made: Tensor = network(source.to(next(network.parameters()))).float()
@@ -225,14 +227,12 @@ class SuperResolution(AdversarialModel):
             metric.update(image[inner], target[inner])
             self.log(f"{stage}/{name}", metric)
         if self.adversarial_weight:
-            self.swd.update(target, real=True)
-            self.swd.update(made, real=False)
+            collect_distance(self, target, made)
 
     def on_validation_epoch_end(self, stage: str = "val") -> None:
         """Logs the sliced Wasserstein distance, with an adversary."""
-        if self.adversarial_weight and not self.trainer.sanity_checking:
-            self.log_dict({f"{stage}/{name}": value for name, value in self.swd.compute().items()}, sync_dist=True)
-        self.swd.reset()
+        if self.adversarial_weight:
+            log_distance(self, stage)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Logs the same under `test/`."""

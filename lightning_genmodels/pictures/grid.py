@@ -20,6 +20,11 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
 
 
+def in_colours(images: Tensor) -> Tensor:
+    """(N, C, H, W) -> the same, or its first three channels of more, or its first of two, as pictures have them."""
+    return images[:, :3] if images.shape[1] >= 3 else images[:, :1]
+
+
 def image_grid(images: Tensor, columns: int | None = None, smallest: int = 32, margin: int = 2) -> Picture:
     """Lays images out in rows.
 

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_genmodels.pictures.colours import class_colours, depth_colours
-from lightning_genmodels.pictures.grid import image_grid, save_png, to_uint8
+from lightning_genmodels.pictures.grid import image_grid, in_colours, save_png, to_uint8
 
 
 def save_classes(classes: Tensor, path: str | Path) -> None:
@@ -23,21 +23,25 @@ def save_classes(classes: Tensor, path: str | Path) -> None:
     picture.save(path, format="PNG")
 
 
+def colour_map_beside(path: Path) -> Path:
+    """Where the colours of the depth in a file lie: `name_color.png` beside `name.png`."""
+    return path.with_stem(f"{path.stem}_color")
+
+
 def save_depth(depth: Tensor, path: str | Path) -> None:
-    """Writes depth (1, H, W) in metres as a PNG of 16 bits in millimetres, 0 for none.
+    """Writes depth (1, H, W) in metres as a PNG of 16 bits in millimetres, 0 for none and for more than 65.535 m.
 
     Beside `name.png` lies `name_color.png` in the colours of `depth_colours`, from the nearest to the farthest. The
     folders that lead to them are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    millimetres = (1000 * depth[0].float()).round().clamp(0, 65535).cpu().numpy().astype(np.uint16)
+    numbers = (1000 * depth[0].float()).round()
+    millimetres = torch.where((numbers >= 0) & (numbers <= 65535), numbers, 0).cpu().numpy().astype(np.uint16)
     Image.fromarray(millimetres).save(path, format="PNG")
     measured = depth[depth > 0]
     low, high = (measured.min().item(), measured.max().item()) if measured.numel() else (0.0, 1.0)
-    save_png(
-        image_grid(depth_colours(depth[None], low, high), smallest=1, margin=0), path.with_stem(f"{path.stem}_color")
-    )
+    save_png(image_grid(depth_colours(depth[None], low, high), smallest=1, margin=0), colour_map_beside(path))
 
 
 def save_result(result: Tensor, path: str | Path, depth: bool = False) -> None:
@@ -53,7 +57,7 @@ def save_result(result: Tensor, path: str | Path, depth: bool = False) -> None:
     elif result.ndim == 2:
         save_classes(result, path)
     else:
-        save_png(image_grid(result[None], smallest=1, margin=0), path)
+        save_png(image_grid(in_colours(result[None]), smallest=1, margin=0), path)
 
 
 def depth_panel(source: Tensor, made: Tensor, target: Tensor) -> tuple[list[Tensor], str]:

@@ -145,7 +145,8 @@ def test_grey_pictures_are_read_as_the_model_needs_them(in_tmp, monkeypatch):
         ("a.mp4", "b.gif", "--output is b.gif; expected a file name that ends in .mp4 for a.mp4."),
         ("damaged.png", "b.png", "damaged.png is damaged or no picture"),
         ("empty", "made", "empty holds no pictures"),
-        ("a.png", "a.txt/b.png", "--output a.txt/b.png cannot be written"),
+        ("a.png", "a.txt/b.png", "a.txt/b.png cannot be written"),
+        ("twice", "made", "made/a.png would be written over another result; expected names of their own"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(checkpoint, in_tmp, capsys, source, output, message):
@@ -153,6 +154,8 @@ def test_what_is_wrong_is_one_sentence(checkpoint, in_tmp, capsys, source, outpu
         (in_tmp / name).write_text("text")
     save(in_tmp / "a.png", picture(0))
     save(in_tmp / "photos/a.png", picture(0))
+    for name in ("a.png", "a.bmp"):
+        save(in_tmp / "twice" / name, picture(0))
     (in_tmp / "empty").mkdir()
     assert run(checkpoint, source, output) == 2
     assert message in capsys.readouterr().err
@@ -202,9 +205,27 @@ def test_what_is_wrong_with_a_scene_is_one_sentence(depth_checkpoint, in_tmp, ca
     assert message in capsys.readouterr().err
 
 
+def test_nothing_is_written_over_a_picture_that_is_read(depth_checkpoint, in_tmp, capsys):
+    save(in_tmp / "photo_color.png", picture(0))
+    assert run(depth_checkpoint, "photo_color.png", "photo.png") == 2
+    assert "photo_color.png would be written over the picture photo_color.png" in capsys.readouterr().err
+    assert (pixels("photo_color.png") == picture(0).permute(1, 2, 0).numpy()).all()
+
+
+def test_intrinsics_take_the_place_of_the_field_of_view(depth_checkpoint, in_tmp):
+    save(in_tmp / "a.png", picture(0))
+    focal = 15 / np.tan(np.pi / 6)
+    assert run(depth_checkpoint, "a.png", "b.png", "--points", "c.ply") == 0
+    camera = ("--intrinsics", focal, focal, 14.5, 10)
+    assert run(depth_checkpoint, "a.png", "b.png", "--points", "d.ply", *camera) == 0
+    assert (in_tmp / "c.ply").read_bytes()[:200] == (in_tmp / "d.ply").read_bytes()[:200]
+    assert run(depth_checkpoint, "a.png", "b.png", "--points", "d.ply", "--intrinsics", 9, 9, 0, 0) == 0
+    assert (in_tmp / "c.ply").read_bytes() != (in_tmp / "d.ply").read_bytes()
+
+
 def test_a_scene_needs_depth_and_one_picture(checkpoint, depth_checkpoint, in_tmp, capsys):
     save(in_tmp / "photos/a.png", picture(0))
     assert run(checkpoint, "photos/a.png", "b.png", "--points", "c.ply") == 2
     assert "--points and --turn: Pix2Pix estimates no depth" in capsys.readouterr().err
     assert run(depth_checkpoint, "photos", "made", "--turn", "c.gif") == 2
-    assert "--turn: --input is photos; expected one picture." in capsys.readouterr().err
+    assert "--turn: --input is photos; expected one picture, and --output to be a .png." in capsys.readouterr().err

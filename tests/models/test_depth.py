@@ -188,14 +188,14 @@ def published(monkeypatch):
 
 def train(subject, ckpt_path=None):
     trainer = Trainer(max_steps=(0 if ckpt_path is None else 1), limit_val_batches=0, **QUIETLY)
-    data = DepthScenesDataModule(image_size=(32, 32), train_count=8, batch_size=4)
+    data = DepthScenesDataModule(image_size=(40, 40), train_count=8, batch_size=4)
     trainer.fit(subject, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
 
 def d3net(**options):
     torch.manual_seed(0)
-    return DepthEstimation((3, 32, 32), network="d3net", **options)
+    return DepthEstimation((3, 40, 40), network="d3net", **options)
 
 
 def test_a_new_training_begins_with_the_published_weights(published):
@@ -206,12 +206,16 @@ def test_a_new_training_begins_with_the_published_weights(published):
     state = published.features.state_dict()
     for network in (subject.generator, subject.generator_ema):
         assert all(torch.equal(network.encoder.state_dict()[name], value) for name, value in state.items())
+    nn.init.zeros_(subject.generator.encoder.conv0.weight)
+    train(subject)
+    assert len(published.asked) == 1  # a second training goes on
+    assert not subject.generator.encoder.conv0.weight.any()
 
 
 def test_nothing_is_downloaded_for_another_stage_a_resume_or_without_the_option(published, in_tmp):
     train(d3net())
     subject = d3net(pretrained=True)
-    data = DepthScenesDataModule(image_size=(32, 32), train_count=8, batch_size=4)
+    data = DepthScenesDataModule(image_size=(40, 40), train_count=8, batch_size=4)
     Trainer(limit_val_batches=1, **QUIETLY).validate(subject, data, verbose=False)
     assert not published.asked
     trainer = train(subject)
@@ -247,13 +251,15 @@ def test_a_failed_download_is_one_sentence(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_shape": (1, 16, 16)}, "image_shape is (1, 16, 16); expected (3, height, width)"),
+        ({"image_shape": (1, 16, 16)}, "image_shape is (1, 16, 16); expected (3, height, width) of 3 pixels or more"),
         ({"network": "resnet"}, "network is 'resnet'; expected one of unet, d3net"),
-        ({"network_depth": 0}, "network_depth is 0; expected 1 or more"),
+        ({"network_depth": 0}, "network_depth is 0; expected 1 or more, 3 at most for this size"),
+        ({"network_depth": 4}, "network_depth is 4; expected 1 or more, 3 at most for this size"),
+        ({"network": "d3net"}, "image_shape is (3, 16, 24); expected (3, height, width) of 33 pixels or more"),
         ({"width": 0}, "width is 0; expected 1 or more"),
         ({"pretrained": True}, "pretrained is True; expected False, but for 'd3net'"),
         ({"loss": "l3"}, "loss is 'l3'; expected one of l1, l2, huber, berhu, eigen, eigen_grad"),
-        ({"adversarial_weight": -1.0}, "adversarial_weight is -1.0; expected 0 or more"),
+        ({"adversarial_weight": -1.0}, "adversarial_weight is -1.0; expected 0 or more, and finite"),
         ({"cap": math.inf}, "cap is inf; expected above 0.001 metres, and finite"),
         ({"crop": "nyu"}, "crop is 'nyu'; expected one of none, eigen, garg"),
         (

@@ -11,6 +11,7 @@ from toy import fit
 from datamodules import ShapePairsDataModule
 from lightning_genmodels import GenmodelsError, Pix2Pix
 from lightning_genmodels.metrics import SlicedWasserstein
+from lightning_genmodels.models import translation
 from lightning_genmodels.models.translation import at_any_size
 
 SHAPE = (3, 16, 16)
@@ -53,7 +54,7 @@ def test_the_losses_are_the_papers(loss, scales):
         judged = sum((softplus(-r).mean() + softplus(f).mean()) / 2 for r, f in zip(real, made, strict=True))
         fooled = sum(softplus(-f).mean() for f in made)
     else:
-        judged = sum((((r - 1) ** 2).mean() / 2 + (f**2).mean() / 2) / 2 for r, f in zip(real, made, strict=True))
+        judged = sum(((r - 1) ** 2).mean() / 2 + (f**2).mean() / 2 for r, f in zip(real, made, strict=True))
         fooled = sum(((f - 1) ** 2).mean() / 2 for f in made)
     terms = subject.discriminator_loss(batch, fake.detach())
     assert terms.keys() == {"discriminator"}
@@ -148,7 +149,8 @@ def test_what_is_logged_is_of_the_translations_by_hand():
     batch = data.to_float(next(iter(data.val_dataloader())))
     made = subject.translate(batch.source)
     assert found["val/l1"] == pytest.approx((made - batch.target).abs().mean().item(), rel=1e-4)
-    assert found["val/psnr"] == pytest.approx(-10 * (made - batch.target).square().mean().log10().item(), rel=1e-4)
+    psnr = -10 * (made - batch.target).square().mean((1, 2, 3)).log10()
+    assert found["val/psnr"] == pytest.approx(psnr.mean().item(), rel=1e-4)
     swd = SlicedWasserstein()
     swd.update(batch.target, real=True)
     swd.update(made, real=False)
@@ -176,6 +178,55 @@ def test_it_learns_to_draw_facades_from_their_maps():
         assert learned["val/swd"] < 0.85 * swd.compute()["swd"].item()
 
 
+def test_one_validation_image_has_no_distance_and_ends_no_training(in_tmp):
+    data = ("--data", "ShapePairsDataModule", "--data.image_size", 16, "--data.train_count", 4, "--data.batch_size", 1)
+    one = ("--trainer.limit_val_batches", 1, "--trainer.max_epochs", 1)
+    assert genmodels("fit", "--model", "Pix2Pix", "--model.width", 2, *data, *one, *QUIET) == 0
+    assert "nan" in (in_tmp / "runs/pix2pix_shapepairs/0/metrics.csv").read_text()
+    assert (in_tmp / "runs/pix2pix_shapepairs/0/checkpoints/best.ckpt").is_file()
+
+
+def test_no_more_images_than_a_thousand_are_compared(monkeypatch):
+    monkeypatch.setattr(translation, "SCORED", 6)
+    subject, data = model(), ShapePairsDataModule(image_size=16, train_count=50, batch_size=4)
+    seen = []
+
+    def compute():
+        seen.extend(sum(len(part) for part in parts) for parts in (subject.swd.real, subject.swd.fake))
+        return {}
+
+    monkeypatch.setattr(subject.swd, "compute", compute)
+    Trainer(accelerator="cpu", logger=False, enable_progress_bar=False).validate(subject, data, verbose=False)
+    assert seen == [6, 6]
+
+
+MINE = """
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+class Mine(LightningDataModule):
+    image_shape = (3, 16, 16)
+
+    def train_dataloader(self):
+        return DataLoader([(torch.rand(3, 16, 16), torch.rand(1, 16, 16)) for _ in range(4)], batch_size=2)
+
+    val_dataloader = train_dataloader
+
+class Told(Mine):
+    target_channels = 1
+"""
+
+
+def test_a_users_target_channels_count_where_the_data_tell_none_and_must_be_theirs(in_tmp, capsys):
+    (in_tmp / "mine_of_pix2pix.py").write_text(MINE)
+    own = ("fit", "--model", "Pix2Pix", "--model.width", 2, "--trainer.max_epochs", 1, *QUIET)
+    assert genmodels(*own, "--data", "mine_of_pix2pix.Mine", "--model.target_channels", 1) == 0
+    assert genmodels(*own, "--data", "mine_of_pix2pix.Told") == 0
+    assert genmodels(*own, "--data", "mine_of_pix2pix.Told", "--model.target_channels", 2) == 2
+    assert "target_channels is 2 for the model, but Told has 1; expected the same." in capsys.readouterr().err
+
+
 def test_target_channels_are_the_datas_on_the_command_line(in_tmp, capsys):
     """Depth has one channel, which fits, and metres, which do not."""
     arguments = ("--model", "Pix2Pix", "--model.width", 4, "--data", "DepthScenesDataModule",
@@ -193,7 +244,8 @@ def test_target_channels_are_the_datas_on_the_command_line(in_tmp, capsys):
         ({"image_shape": (3, 8, 16)}, "image_shape is (3, 8, 16); expected (channels, height, width) of 16 pixels or"),
         ({"network_depth": 5}, "network_depth is 5; expected 2 or more, 4 at most for 16x16 pixels"),
         ({"network_depth": 1}, "network_depth is 1; expected 2 or more, 4 at most"),
-        ({"image_shape": (3, 17, 16)}, "network_depth is 0; expected 2 or more, 0 at most for 17x16 pixels"),
+        ({"image_shape": (3, 17, 16)}, "image_shape is (3, 17, 16); expected height and width divisible by 4"),
+        ({"l1_weight": float("inf")}, "l1_weight is inf; expected 0 or more, and finite"),
         ({"target_channels": 0}, "target_channels is 0; expected 1 or more"),
         ({"width": 0}, "width is 0; expected 1 or more"),
         ({"dropout": 1.0}, "dropout is 1.0; expected at least 0 and below 1"),
@@ -243,13 +295,20 @@ def test_what_is_no_target_is_one_sentence(second, message):
 
 
 def test_published_weights_that_are_none_are_one_sentence(tmp_path):
-    paths = {name: tmp_path / f"{name}.pth" for name in ("text", "list", "none")}
+    paths = {name: tmp_path / f"{name}.pth" for name in ("text", "list", "none", "numbered", "expanded", "cut")}
+    torch.save({0: torch.zeros(1)}, paths["numbered"])
+    torch.save({"model.model.0.weight": torch.zeros(1).expand(10, 3, 4, 4)}, paths["expanded"])
+    torch.save({"a": torch.zeros(10_000)}, paths["cut"])
+    paths["cut"].write_bytes(paths["cut"].read_bytes()[:2000])
     paths["text"].write_text("weights")
     torch.save([1], paths["list"])
     for name, message in (
         ("none", "none.pth do not exist; expected a .pth file"),
         ("text", "text.pth cannot be read as a checkpoint"),
-        ("list", "list.pth holds no weights; expected a state dict"),
+        ("list", "list.pth holds other things than weights; expected a state dict alone"),
+        ("numbered", "numbered.pth holds other things than weights"),
+        ("expanded", "expanded.pth holds other things than weights"),
+        ("cut", r"cut.pth cannot be read as a checkpoint (.*); expected a whole state dict"),
     ):
         with pytest.raises(GenmodelsError, match=message):
             Pix2Pix.from_published(paths[name])

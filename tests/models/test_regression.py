@@ -207,13 +207,22 @@ def test_classes_become_indexed_pictures_and_panels(in_tmp):
         ({"losses": ("l1", "l3")}, "losses is 'l3'; expected one of l1, l2, huber, ssim"),
         ({"losses": ()}, "losses is (); expected 1 or more"),
         ({"losses": ("l1",), "task": "segmentation"}, "losses is ('l1',); expected None, the cross-entropy"),
-        ({"loss_weights": (1.0, 2.0)}, "loss_weights is (1.0, 2.0); expected 1 numbers above 0"),
-        ({"loss_weights": (0.0,)}, "loss_weights is (0.0,); expected 1 numbers above 0"),
+        ({"loss_weights": (1.0, 2.0)}, "loss_weights is (1.0, 2.0); expected 1 finite numbers above 0"),
+        ({"loss_weights": (0.0,)}, "loss_weights is (0.0,); expected 1 finite numbers above 0"),
         ({"image_shape": (3, 16)}, "image_shape is (3, 16); expected (channels, height, width)"),
-        ({"network_depth": 0}, "network_depth is 0; expected 1 or more"),
-        ({"network_depth": 1, "network": "dncnn"}, "network_depth is 1; expected 2 or more"),
+        ({"network_depth": 0}, "network_depth is 0; expected 1 or more, 3 at most for this size"),
+        ({"network_depth": 4}, "network_depth is 4; expected 1 or more, 3 at most for this size"),
+        (
+            {"network_depth": 1, "network": "dncnn"},
+            "network_depth is 1; expected 2 or more, 1000 at most for this size",
+        ),
+        (
+            {"losses": ("ssim",), "image_shape": (3, 5, 8)},
+            "losses is ('ssim',); expected none of 'ssim' for images of less than 6 pixels",
+        ),
+        ({"target_channels": 300, "task": "segmentation"}, "target_channels is 300; expected 2 to 256 classes"),
         ({"width": 0}, "width is 0; expected 1 or more"),
-        ({"target_channels": 1, "task": "segmentation"}, "target_channels is 1; expected 2 or more"),
+        ({"target_channels": 1, "task": "segmentation"}, "target_channels is 1; expected 2 to 256 classes"),
         ({"noise_sigma": (25.0, 5.0)}, "noise_sigma is (25.0, 5.0); expected two numbers from 0 on, the smaller first"),
         ({"learning_rate": math.nan}, "learning_rate is nan; expected above 0, and finite"),
     ],
@@ -231,10 +240,15 @@ def test_an_option_out_of_its_range_is_one_sentence(options, message):
         (CLASSES - 1, "the batch's classes reach from -1 to 3; expected 0 to 4"),
         (
             CLASSES.float(),
-            r"second item is torch.float32 \(4, 16, 16\); expected a map of classes, int64",
+            r"second item is torch.float32 \(4, 16, 16\); expected a map of classes, torch.int64",
         ),
         (CLASSES[:, None], r"second item is torch.int64 \(4, 1, 16, 16\); expected a map of classes"),
         (None, "second item is no tensor; expected a map of classes"),
+        (CLASSES.int(), r"second item is torch.int32 \(4, 16, 16\); expected a map of classes"),
+        (
+            CLASSES[:3],
+            r"second item is torch.int64 \(3, 16, 16\); expected a map of classes, torch.int64 \(4, 16, 16\)",
+        ),
     ],
 )
 def test_what_is_no_map_of_classes_is_one_sentence(classes, message):
@@ -248,5 +262,20 @@ def test_images_that_are_no_sources_are_one_sentence():
         model().translate(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(GenmodelsError, match="reach from 2 to 2"):
         model(task="paired").translate(torch.full((1, 3, 8, 8), 2.0))
-    with pytest.raises(GenmodelsError, match=r"have the shape \(1, 1, 8, 8\); expected \(N, 3, 8, 8\)"):
+    with pytest.raises(GenmodelsError, match=r"the source is \(1, 1, 8, 8\); expected \(N, 3, height, width\)"):
         model().translate(torch.zeros(1, 1, 8, 8))
+    with pytest.raises(GenmodelsError, match=r"the source is \(3, 8, 8\); expected \(N, 3, height, width\)"):
+        model().translate(torch.zeros(3, 8, 8))
+    with pytest.raises(GenmodelsError, match=r"reach from 0 to 255; expected \[0, 1\]"):
+        model().translate(torch.linspace(0, 255, 192).view(1, 3, 8, 8))
+
+
+def test_fewer_targets_than_images_are_one_sentence():
+    with pytest.raises(GenmodelsError, match="the batch holds 4 images and 1 targets; expected as many"):
+        model(task="paired").pair((images(), images(1)))
+
+
+def test_a_batch_of_one_small_image_can_be_trained_on():
+    subject = ImageRegression((1, 8, 8))
+    assert subject.network_depth == 2
+    Trainer(max_epochs=1, **QUIETLY).fit(subject, DataLoader([(x, 0) for x in all_digits()[:3]], batch_size=1))

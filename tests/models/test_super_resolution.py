@@ -96,8 +96,9 @@ def test_without_an_adversary_there_is_one_optimizer_and_one_term():
 
 
 def test_an_adversary_judges_large_images_and_weighs_in_the_loss():
-    subject = model(adversarial_weight=0.25, adversarial_loss="least_squares", reconstruction_loss="l2").eval()
-    batch, fake = (images(),), 1 - images()
+    options = {"adversarial_weight": 0.25, "adversarial_loss": "least_squares", "reconstruction_loss": "l2"}
+    subject = model(image_shape=(3, 24, 24), **options).eval()
+    batch, fake = (images(size=24),), 1 - images(size=24)
     real_logits, fake_logits = subject.discriminator(2 * batch[0] - 1), subject.discriminator(2 * fake - 1)
     judged = ((real_logits - 1) ** 2).mean() / 2 + (fake_logits**2).mean() / 2
     torch.testing.assert_close(subject.discriminator_loss(batch, fake)["discriminator"], judged)
@@ -108,14 +109,14 @@ def test_an_adversary_judges_large_images_and_weighs_in_the_loss():
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 def test_the_scores_are_of_the_inner_pixels_of_each_image(weight):
-    data = photos(scale := 16)
-    subject = model(scale=4, adversarial_weight=weight)
+    data = photos(24)
+    subject = model(image_shape=(3, 24, 24), scale=4, adversarial_weight=weight)
     subject.generator.last.weight.data.normal_(0, 0.05)
     found = Trainer(**QUIETLY).validate(subject, data, verbose=False)[0]
     target = torch.cat([data.to_float(batch).image for batch in data.val_dataloader()])
     source = subject.degrade(target)
     made = subject.translate(source)
-    smooth = functional.interpolate(source, scale, mode="bicubic").clamp(0, 1)
+    smooth = functional.interpolate(source, 24, mode="bicubic").clamp(0, 1)
 
     def psnr(image):
         error = (image - target)[..., 4:-4, 4:-4].square().mean((1, 2, 3))
@@ -145,13 +146,14 @@ def test_it_learns_to_enlarge_better_than_bicubic_interpolation():
 
 
 def test_the_adversarial_stage_starts_from_the_first_and_is_resumed_exactly(tmp_path):
-    first = model()
+    shape = {"image_shape": (3, 24, 24)}
+    first = model(**shape)
     trainer = Trainer(max_steps=4, enable_checkpointing=False, **QUIETLY)
-    trainer.fit(first, photos())
+    trainer.fit(first, photos(24))
     trainer.save_checkpoint(tmp_path / "first.ckpt")
 
     def second():
-        subject = model(adversarial_weight=0.1)
+        subject = model(adversarial_weight=0.1, **shape)
         copy_matching_weights(subject, tmp_path / "first.ckpt")
         return subject
 
@@ -159,12 +161,12 @@ def test_the_adversarial_stage_starts_from_the_first_and_is_resumed_exactly(tmp_
 
     def train(subject, steps, *callbacks, ckpt_path=None):
         trainer = Trainer(max_steps=steps, callbacks=[ExactResume(), *callbacks], **QUIETLY)
-        trainer.fit(subject, photos(), ckpt_path=ckpt_path, weights_only=True)
+        trainer.fit(subject, photos(24), ckpt_path=ckpt_path, weights_only=True)
         return subject
 
     whole = train(second(), 8)
     train(second(), 4, LastCheckpoint(tmp_path / "last.ckpt", every_n_steps=4))
-    resumed = train(model(adversarial_weight=0.1), 8, ckpt_path=tmp_path / "last.ckpt")
+    resumed = train(model(adversarial_weight=0.1, **shape), 8, ckpt_path=tmp_path / "last.ckpt")
     assert same_weights(whole, resumed)
     assert not same_weights(whole.generator, first.generator)
 
@@ -187,14 +189,14 @@ def test_the_small_image_is_shown_as_large_as_what_is_made_of_it(tmp_path):
         ),
         (
             {"image_shape": (3, 4, 4)},
-            "image_shape is (3, 4, 4); expected (channels, height, width) of 8 pixels or more",
+            "image_shape is (3, 4, 4); expected (channels, height, width) of 16 pixels or",
         ),
         ({"blocks": 0}, "blocks is 0; expected 1 or more"),
         ({"width": 0}, "width is 0; expected 1 or more"),
         ({"reconstruction_loss": "bce"}, "reconstruction_loss is 'bce'; expected one of l1, l2, huber, ssim"),
-        ({"adversarial_weight": math.nan}, "adversarial_weight is nan; expected 0 or more"),
+        ({"adversarial_weight": math.nan, "image_shape": (3, 24, 24)}, "adversarial_weight is nan; expected 0 or more"),
         ({"adversarial_loss": "hinge"}, "adversarial_loss is 'hinge'; expected one of non_saturating, least_squares"),
-        ({"image_shape": (3, 8, 8), "adversarial_weight": 1.0}, "expected 16 pixels or more with adversarial_weight"),
+        ({"adversarial_weight": 1.0}, "image_shape is (3, 16, 16); expected (channels, height, width) of 24 pixels or"),
     ],
 )
 def test_an_option_out_of_its_range_is_one_sentence(options, message):
