@@ -10,7 +10,7 @@ from toy import fit, same_weights
 
 import lightning_genmodels
 from datamodules import DepthScenesDataModule, DigitsDataModule, ShapePairsDataModule
-from lightning_genmodels import Autoencoder, GenmodelsError, load_model
+from lightning_genmodels import Autoencoder, DepthEstimation, GenmodelsError, Pix2Pix, SuperResolution, load_model
 from lightning_genmodels.callbacks import ExactResume, LastCheckpoint
 from lightning_genmodels.models.base import AdversarialModel
 
@@ -50,7 +50,7 @@ class StopAt(Callback):
         trainer.should_stop = trainer.global_step == self.step
 
 
-def train(model, steps, folder=None, stop_at=None, **options):
+def train(model, steps, folder=None, stop_at=None, data=None, **options):
     callbacks = [ExactResume(), StopAt(stop_at)] + (
         [LastCheckpoint(folder / "last.ckpt", every_n_steps=4)] if folder else []
     )
@@ -59,13 +59,13 @@ def train(model, steps, folder=None, stop_at=None, **options):
                 "enable_model_summary": False, "callbacks": callbacks}  # fmt: skip
     ckpt_path = options.pop("ckpt_path", None)
     trainer = Trainer(**{**defaults, **options})
-    trainer.fit(model, datamodule=data_for(type(model)), ckpt_path=ckpt_path, weights_only=True)
+    trainer.fit(model, datamodule=data or data_for(type(model)), ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
 
 def build(model_class, seed=0, **options):
     torch.manual_seed(seed)
-    return model_class(image_shape=shape_of(model_class), **options)
+    return model_class(**{"image_shape": shape_of(model_class), **options})
 
 
 @pytest.mark.parametrize("model_class", MODELS)
@@ -102,6 +102,33 @@ def test_a_resumed_run_ends_with_the_same_weights(model_class, precision, tmp_pa
     train(build(model_class), 18, tmp_path, precision=precision, stop_at=4)  # what depends on the end knows it
     resumed = build(model_class, seed=7)
     train(resumed, 18, ckpt_path=tmp_path / "last.ckpt", precision=precision)
+    assert same_weights(whole, resumed)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "options"),
+    [
+        (Pix2Pix, {"image_shape": (3, 64, 64), "width": 2}),  # large enough for dropout
+        (SuperResolution, {"adversarial_weight": 1.0, "ema_decay": 0.9}),
+        (DepthEstimation, {"adversarial_weight": 1.0, "generator_steps": 2}),
+        (DepthEstimation, {"image_shape": (3, 40, 40), "network": "d3net"}),  # dropout too
+    ],
+)
+def test_a_run_with_what_is_drawn_or_played_by_option_is_resumed_exactly(model_class, options, tmp_path):
+    def data():
+        shape = options.get("image_shape", shape_of(model_class))
+        if model_class is Pix2Pix:
+            return ShapePairsDataModule(image_size=shape[1], train_count=16, batch_size=2)
+        if model_class is DepthEstimation:
+            return DepthScenesDataModule(image_size=shape[1:], train_count=16, batch_size=2)
+        return data_for(model_class)
+
+    quick = {"limit_train_batches": 3, "limit_val_batches": 1}
+    whole = build(model_class, **options)
+    train(whole, 6, data=data(), **quick)
+    train(build(model_class, **options), 6, tmp_path, stop_at=4, data=data(), **quick)
+    resumed = build(model_class, seed=7, **options)
+    train(resumed, 6, ckpt_path=tmp_path / "last.ckpt", data=data(), **quick)
     assert same_weights(whole, resumed)
 
 
