@@ -121,7 +121,7 @@ def test_a_run_with_what_is_drawn_or_played_by_option_is_resumed_exactly(model_c
             return ShapePairsDataModule(image_size=shape[1], train_count=16, batch_size=2)
         if model_class is DepthEstimation:
             return DepthScenesDataModule(image_size=shape[1:], train_count=16, batch_size=2)
-        return data_for(model_class)
+        return DigitsDataModule(batch_size=8, image_size=28)
 
     quick = {"limit_train_batches": 3, "limit_val_batches": 1}
     whole = build(model_class, **options)
@@ -151,10 +151,11 @@ def test_an_autoencoder_learns_in_one_precision_throughout(model_class, precisio
 def test_an_image_to_image_model_learns_in_one_precision_throughout(model_class, precision):
     model = build(model_class, **({"adversarial_weight": 1.0} if model_class in OPTIONAL else {}))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    trainer = train(model, 3, precision=precision)
+    data = DigitsDataModule(batch_size=8, image_size=28) if model_class is SuperResolution else data_for(model_class)
+    trainer = train(model, 3, data=data, precision=precision, limit_val_batches=2)
     assert all(v.isfinite().all() for v in model.state_dict().values())
     assert all(not torch.equal(v.to(before[n]), before[n]) for n, v in model.named_parameters() if v.ndim > 1)
-    assert model.best_metric[0] in trainer.validate(model, data_for(model_class), verbose=False)[0]
+    assert model.best_metric[0] in trainer.validate(model, data, verbose=False)[0]
 
 
 @pytest.mark.parametrize("model_class", MODELS)
@@ -246,7 +247,7 @@ def test_the_discriminators_step_leaves_the_generator_untouched(model_class):
 @pytest.mark.parametrize("model_class", MODELS)
 def test_two_processes_train_from_the_command_line(model_class, tmp_path):
     name = model_class.__name__
-    data = ["DigitsDataModule"]
+    data = ["DigitsDataModule", "--data.image_size", shape_of(model_class)[1]]
     if model_class in PAIRED:
         data = ["ShapePairsDataModule", "--data.image_size", 16, "--data.train_count", 96]
     if model_class in DEPTH:

@@ -7,7 +7,7 @@ from command import genmodels
     [
         (
             "--model GANN",
-            "--model is GANN; expected one of Autoencoder, ConditionalGAN, DenoisingAutoencoder, GAN, ",
+            "--model is GANN; expected one of Autoencoder, ConditionalGAN, DenoisingAutoencoder, ",
         ),
         ("--data Digits --model GAN", "--data is Digits; expected one of CelebADataModule,"),
         ("--model GAN", "--data is missing; expected one of CelebADataModule,"),
@@ -32,7 +32,7 @@ from command import genmodels
         ("--config", "--config"),
         (
             "--model nowhere.Mine --data DigitsDataModule",
-            "--model is nowhere.Mine; expected one of Autoencoder, ConditionalGAN, DenoisingAutoencoder, GAN, ",
+            "--model is nowhere.Mine; expected one of Autoencoder, ConditionalGAN, DenoisingAutoencoder, ",
         ),
         ("--trainer.logger MLFlowLogger --trainer.logger.save_dir", "argument --trainer.logger"),
         (
