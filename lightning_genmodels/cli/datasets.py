@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_genmodels.cli.arguments import resolve_config
 from lightning_genmodels.cli.data import build_datamodule, data_section
-from lightning_genmodels.cli.small import SmallParser
+from lightning_genmodels.cli.small import SmallParser, writing
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import (
     POINT,
@@ -89,10 +89,8 @@ def preview(argv: list[str]) -> None:
     kind = type(parts[0])
     tensors = [torch.cat(part)[:count] for part in zip(*parts, strict=True)]
     picture, text = draw(tensors, paired=getattr(kind, "_fields", ("",))[0] == "source")
-    try:
+    with writing(f"--output {output}"):
         save_png(with_caption(picture, f"{type(datamodule).__name__}: {text}"), output)
-    except OSError as error:
-        raise GenmodelsError(f"--output {output} cannot be written ({error.strerror}).") from error
     print(f"{text}: {output}")
 
 

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from datamodules.decoding import read_image
 from lightning_genmodels.cli.data import add_data_arguments, data_of, float_batches
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import image_grid, save_gif, save_png
 
@@ -42,14 +42,12 @@ def interpolate(argv: list[str]) -> None:
             "autoencoder or a GAN."
         )
     path = model.interpolate(*ends(model, options), options.steps)
-    try:
+    with writing(f"--output {output}"):
         if output.suffix.lower() == ".png":
             save_png(image_grid(path.flatten(0, 1), columns=options.steps), output)
         else:
             frames = [image_grid(images) for images in path.transpose(0, 1)]
             save_gif([*frames, *frames[-2:0:-1]], output)  # there and back again
-    except OSError as error:
-        raise GenmodelsError(f"--output {output} cannot be written ({error.strerror}).") from error
     print(f"{len(path)} pairs, {options.steps} steps: {output}")
 
 

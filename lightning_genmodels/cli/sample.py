@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import POINT, POINTS, picture_of, save_png
 
@@ -45,10 +45,8 @@ def sample(argv: list[str]) -> None:
         images, columns = model.sample(count, generator=torch.Generator().manual_seed(options.seed)), None
     else:
         images, columns = labelled_samples(model, options.labels.split(","), count, options.seed)
-    try:
+    with writing(f"--output {output}"):
         save_png(picture_of(images, columns=columns), output)
-    except OSError as error:
-        raise GenmodelsError(f"--output {output} cannot be written ({error.strerror}).") from error
     print(f"{len(images)} samples: {output}")
 
 

@@ -1,6 +1,9 @@
 """What the small commands share: their parser, and their checkpoint's model."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -27,6 +30,15 @@ def add_model_arguments(parser: SmallParser, checkpoint: str = "the checkpoint")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help=checkpoint)
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
+
+
+@contextmanager
+def writing(place: str | Path) -> Iterator[None]:
+    """Raises GenmodelsError, which begins with `place`, for a file that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise GenmodelsError(f"{place} cannot be written ({error.strerror or error}).") from error
 
 
 def model_on_device(options: argparse.Namespace) -> LightningModule:

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from datamodules.decoding import IMAGE_SUFFIXES, read_image
 from datamodules.folders import pictures_in
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import (
     Camera,
@@ -85,19 +84,16 @@ def check_output(source: Path, output: Path) -> None:
     """Raises GenmodelsError for an output that does not fit what is put in."""
     suffix = source.suffix.lower()
     if source.is_dir():
-        endings: tuple[str, ...] = ("",)
-    elif suffix == ".gif":
-        endings = (".gif", ".png")
-    elif suffix in VIDEOS:
-        endings = (".mp4",)
-    elif suffix in IMAGE_SUFFIXES:
-        endings = (".png",)
+        fits = not output.is_file() and output.suffix.lower() not in IMAGE_SUFFIXES
+        expected = "a folder"
+    elif suffix in IMAGE_SUFFIXES or suffix in VIDEOS:
+        endings = (".gif", ".png") if suffix == ".gif" else (".mp4",) if suffix in VIDEOS else (".png",)
+        fits = not output.is_dir() and output.suffix.lower() in endings
+        expected = f"a file name that ends in {' or '.join(endings)}"
     else:
         known = ", ".join(sorted({*IMAGE_SUFFIXES, *VIDEOS}))
         raise GenmodelsError(f"--input is {source}; expected a folder, or a file that ends in {known}.")
-    fits = not output.is_file() if source.is_dir() else not output.is_dir() and output.suffix.lower() in endings
-    if not fits or (source.is_dir() and output.suffix.lower() in IMAGE_SUFFIXES):
-        expected = "a folder" if source.is_dir() else f"a file name that ends in {' or '.join(endings)}"
+    if not fits:
         raise GenmodelsError(f"--output is {output}; expected {expected} for {source}.")
     if output.resolve() == source.resolve():
         raise GenmodelsError(f"--output is {output}, the input itself; expected another place.")
@@ -127,15 +123,6 @@ def check_places(pictures: list[Path], places: list[Path]) -> None:
                 f"{place} would be written over {known[place.resolve()]}; expected names of their own for all files."
             )
         known[place.resolve()] = "another result"
-
-
-@contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """Names the file that cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise GenmodelsError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def translated(model: Any, image: Tensor, options: Namespace) -> Tensor:

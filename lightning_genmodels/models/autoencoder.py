@@ -14,7 +14,13 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.checks import check_images, finite_sum, row_is_due
 from lightning_genmodels.models.interpolation import linear_path
-from lightning_genmodels.models.schedules import CosineScheduleName, OptimizerName, cosine_factor, training_steps
+from lightning_genmodels.models.schedules import (
+    CosineScheduleName,
+    OptimizerName,
+    cosine_factor,
+    set_learning_rate,
+    training_steps,
+)
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.autoencoder import (
     ACTIVATIONS,
@@ -272,13 +278,12 @@ class Autoencoder(LightningModule):
 
     def _set_learning_rate(self) -> None:
         if self.schedule == "cosine":
-            for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = self.learning_rate * cosine_factor(self.trainer.global_step / self._total_steps)
+            done = self.trainer.global_step / self._total_steps
+            set_learning_rate(self, self.learning_rate * cosine_factor(done))
 
     def on_train_start(self) -> None:
         """Lightning's hook, once a checkpoint is restored: the model's learning rate wins over the optimizer's."""
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.learning_rate
+        set_learning_rate(self, self.learning_rate)
         if self.schedule != "none":
             self._total_steps = training_steps(self, f"schedule is {self.schedule!r}")
 

@@ -170,7 +170,7 @@ class AdversarialModel(LightningModule):
                 fake = self.generate(part)
             return self.discriminator_loss(part, fake.detach())
 
-        for discriminator_optimizer in others:
+        for discriminator_optimizer in others:  # one, or none where the generator is trained alone
             self._optimize(discriminator_optimizer, discriminator_terms, parts, counts=not train_generator)
             self.after_discriminator_step()
         for number in range(self.generator_steps if train_generator else 0):

@@ -39,14 +39,29 @@ def check_images(
             f"the batch's {what} have the shape {tuple(images.shape)}; expected (N, {', '.join(map(str, image_shape))})"
             f", the model's {known}, as the {item} item of the batch."
         )
-    if not images.numel():
-        return
-    low, high = (bound.item() for bound in torch.aminmax(images.detach()))
+    low, high = _bounds(images)
     if not (low >= -beyond and high <= 1 + beyond):  # written so that NaN fails
         raise GenmodelsError(
             f"the batch's {what} reach from {low:.4g} to {high:.4g}; expected [0, 1]: divide bytes by 255, and leave "
             "normalisation to the model."
         )
+
+
+def _bounds(values: Tensor) -> tuple[float, float]:
+    """The least and the greatest, 0 where there are none."""
+    if not values.numel():
+        return 0, 0
+    low, high = torch.aminmax(values.detach())
+    return low.item(), high.item()
+
+
+def _second(batch: Any) -> Any:
+    return batch[1] if len(batch) > 1 else None
+
+
+def _described(item: Any) -> str:
+    given = f"{item.dtype} {tuple(item.shape)}" if isinstance(item, Tensor) else "no tensor"
+    return f"the batch's second item is {given}"
 
 
 def check_source(source: Tensor, channels: int, beyond: float = 0.0) -> None:
@@ -61,7 +76,7 @@ def check_source(source: Tensor, channels: int, beyond: float = 0.0) -> None:
 def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: int) -> None:
     """Raises GenmodelsError unless a batch holds source images of that shape, and targets of their height and width."""
     check_images(batch[0], image_shape)
-    target = batch[1] if len(batch) > 1 else None
+    target = _second(batch)
     if not isinstance(target, Tensor) or target.ndim != 4:
         given = f"of the shape {tuple(target.shape)}" if isinstance(target, Tensor) else "no tensor"
         raise GenmodelsError(
@@ -76,14 +91,11 @@ def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: i
 def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
     """Raises GenmodelsError unless a batch holds images of that shape, and their depth, (N, 1, H, W) of 0 or more."""
     check_images(batch[0], image_shape)
-    depth = batch[1] if len(batch) > 1 else None
+    depth = _second(batch)
     shape = (len(batch[0]), 1, *image_shape[1:])
     if not isinstance(depth, Tensor) or not depth.is_floating_point() or tuple(depth.shape) != shape:
-        given = f"{depth.dtype} {tuple(depth.shape)}" if isinstance(depth, Tensor) else "no tensor"
-        raise GenmodelsError(f"the batch's second item is {given}; expected depth in metres, float32 {shape}.")
-    if not depth.numel():
-        return
-    low, high = (bound.item() for bound in torch.aminmax(depth))
+        raise GenmodelsError(f"{_described(depth)}; expected depth in metres, float32 {shape}.")
+    low, high = _bounds(depth)
     if not 0 <= low <= high < math.inf:  # written so that NaN fails
         raise GenmodelsError(
             f"the batch's depth reaches from {low:.4g} to {high:.4g}; expected metres, 0 where there is no measurement."
@@ -93,14 +105,11 @@ def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
 def check_classes(batch: Any, image_shape: tuple[int, int, int], count: int) -> None:
     """Raises GenmodelsError unless a batch holds source images of that shape, and int64 (N, H, W) classes below it."""
     check_images(batch[0], image_shape)
-    classes = batch[1] if len(batch) > 1 else None
+    classes = _second(batch)
     shape = (len(batch[0]), *image_shape[1:])
     if not isinstance(classes, Tensor) or classes.dtype != torch.int64 or tuple(classes.shape) != shape:
-        given = f"{classes.dtype} {tuple(classes.shape)}" if isinstance(classes, Tensor) else "no tensor"
-        raise GenmodelsError(f"the batch's second item is {given}; expected a map of classes, torch.int64 {shape}.")
-    if not classes.numel():
-        return
-    low, high = (int(bound) for bound in torch.aminmax(classes))
+        raise GenmodelsError(f"{_described(classes)}; expected a map of classes, torch.int64 {shape}.")
+    low, high = _bounds(classes)
     if not 0 <= low <= high < count:
         raise GenmodelsError(
             f"the batch's classes reach from {low} to {high}; expected 0 to {count - 1}, by target_channels."

@@ -204,9 +204,9 @@ class Pix2Pix(AdversarialModel):
             width=unet.width,
             patch_size=None if judge is None else judge.patch_size,
         )
-        model.generator.load_state_dict(unet.state_dict())
+        model.generator = unet
         if judge is not None:
-            model.discriminator.load_state_dict({f"scales.0.{name}": v for name, v in judge.state_dict().items()})
+            model.discriminator.scales = nn.ModuleList([judge])
         return model.eval()
 
     # Training; images are in [-1, 1]

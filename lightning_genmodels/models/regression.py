@@ -21,7 +21,7 @@ from lightning_genmodels.models.checks import (
     finite_sum,
     row_is_due,
 )
-from lightning_genmodels.models.schedules import CosineScheduleName, cosine_factor, training_steps
+from lightning_genmodels.models.schedules import CosineScheduleName, cosine_factor, set_learning_rate, training_steps
 from lightning_genmodels.models.translation import at_any_size, halvings_to_two
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.encoder_decoder import DnCNN, UNet
@@ -243,7 +243,8 @@ class ImageRegression(LightningModule):
         """The sum of the loss's terms over one batch; logs each as `train/<term>`."""
         source, target = self.pair(batch)
         if self.schedule == "cosine":
-            self._set_learning_rate(cosine_factor(self.trainer.global_step / self._total_steps))
+            done = self.trainer.global_step / self._total_steps
+            set_learning_rate(self, self.learning_rate * cosine_factor(done))
         terms = self.loss_terms(self.output(source), target)
         if row_is_due(self):
             self.log_dict({f"train/{name}": value for name, value in terms.items()}, prog_bar=True, sync_dist=True)
@@ -255,13 +256,9 @@ class ImageRegression(LightningModule):
 
     def on_train_start(self) -> None:
         """Lightning's hook, once a checkpoint is restored: the model's learning rate wins over the optimizer's."""
-        self._set_learning_rate(1.0)
+        set_learning_rate(self, self.learning_rate)
         if self.schedule != "none":
             self._total_steps = training_steps(self, f"schedule is {self.schedule!r}")
-
-    def _set_learning_rate(self, factor: float) -> None:
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = factor * self.learning_rate
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook."""

@@ -32,6 +32,12 @@ def training_steps(module: LightningModule, reason: str) -> float:
     return float(steps)
 
 
+def set_learning_rate(module: LightningModule, rate: float) -> None:
+    """Sets that of a model's only optimizer, which a checkpoint may have brought another."""
+    for group in module.trainer.optimizers[0].param_groups:
+        group["lr"] = rate
+
+
 def cosine_factor(done: float) -> float:
     """What the learning rate is multiplied by: up to 1 over the first 5 %, then down to 0 along a cosine.
 

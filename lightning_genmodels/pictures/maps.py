@@ -28,6 +28,12 @@ def colour_map_beside(path: Path) -> Path:
     return path.with_stem(f"{path.stem}_color")
 
 
+def _range_of(depth: Tensor) -> tuple[float, float]:
+    """The nearest and the farthest measurement, in metres; 0 and 1 where there is none."""
+    measured = depth[depth > 0]
+    return (measured.min().item(), measured.max().item()) if measured.numel() else (0.0, 1.0)
+
+
 def save_depth(depth: Tensor, path: str | Path) -> None:
     """Writes depth (1, H, W) in metres as a PNG of 16 bits in millimetres, 0 for none and for more than 65.535 m.
 
@@ -39,8 +45,7 @@ def save_depth(depth: Tensor, path: str | Path) -> None:
     numbers = (1000 * depth[0].float()).round()
     millimetres = torch.where((numbers >= 0) & (numbers <= 65535), numbers, 0).cpu().numpy().astype(np.uint16)
     Image.fromarray(millimetres).save(path, format="PNG")
-    measured = depth[depth > 0]
-    low, high = (measured.min().item(), measured.max().item()) if measured.numel() else (0.0, 1.0)
+    low, high = _range_of(depth)
     save_png(image_grid(depth_colours(depth[None], low, high), smallest=1, margin=0), colour_map_beside(path))
 
 
@@ -72,8 +77,7 @@ def depth_panel(source: Tensor, made: Tensor, target: Tensor) -> tuple[list[Tens
         The four, (N, 3, H, W) in [0, 1] each, and a line that states both scales.
     """
     source, made, target = source.cpu(), made.cpu(), target.cpu()
-    measured = target[target > 0]
-    low, high = (measured.min().item(), measured.max().item()) if measured.numel() else (0.0, 1.0)
+    low, high = _range_of(target)
     largest = (high - low) / 4
     error = torch.where(target > 0, (made - target).abs().clamp_min(1e-6), 0)
     shown = [source, depth_colours(made, low, high), depth_colours(target, low, high), depth_colours(error, 0, largest)]

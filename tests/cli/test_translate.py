@@ -6,10 +6,10 @@ import torch
 from command import fit, genmodels
 from made_files import save
 from PIL import Image, ImageSequence
+from published import published_unet_state
 
 from lightning_genmodels import Pix2Pix
 from lightning_genmodels.cli import translate as command
-from lightning_genmodels.networks.unet import UNetGenerator
 
 CHECKPOINT = "runs/pix2pix_shapepairs/0/checkpoints/last.ckpt"
 
@@ -100,18 +100,7 @@ def test_a_video_without_the_package_is_one_sentence(checkpoint, in_tmp, capsys,
 
 
 def test_a_published_generator_translates(in_tmp):
-    """The names of its weights are tested beside the networks."""
-    torch.manual_seed(0)
-    unet = UNetGenerator(3, 3, 7, width=1)
-    names = {"down.0": "model.model.0", "up.0": "model.model.3"}
-    block = "model.model.1.model"
-    for level in range(1, 7):
-        inner = level == 6
-        names |= {f"down.{level}": f"{block}.1", f"up.{level}": f"{block}.{3 if inner else 5}"}
-        names |= {f"up_norm.{level}": f"{block}.{4 if inner else 6}", f"down_norm.{level}": f"{block}.2"}
-        block += ".3.model"
-    state = {f"{names[n.rpartition('.')[0]]}.{n.rpartition('.')[2]}": v for n, v in unet.state_dict().items()}
-    torch.save(state, "net_G.pth")
+    torch.save(published_unet_state(7, 1, (3, 3)), "net_G.pth")
     save(in_tmp / "a.png", picture(0))
     assert run("net_G.pth", "a.png", "b.png") == 0
     assert pixels("b.png").shape == (21, 30, 3)

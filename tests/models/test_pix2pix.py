@@ -1,9 +1,8 @@
-import copy
-
 import pytest
 import torch
 from command import QUIET, genmodels
 from lightning.pytorch import Trainer, seed_everything
+from published import published_unet_state
 from torch import nn
 from torch.nn.functional import softplus
 from toy import fit
@@ -315,28 +314,9 @@ def test_published_weights_that_are_none_are_one_sentence(tmp_path):
 
 
 def test_published_weights_come_into_a_model_that_can_be_trained_on(tmp_path):
-    from_file, published = tmp_path / "net_G.pth", published_state(copy.deepcopy(model(image_shape=(3, 128, 128))))
+    from_file, published = tmp_path / "net_G.pth", published_unet_state(7, 8, (3, 3))
     torch.save(published, from_file)
     found = Pix2Pix.from_published(from_file)
     assert (found.image_shape, found.target_channels, found.width, found.network_depth) == ((3, 128, 128), 3, 8, 7)
     assert torch.equal(found.generator.up[0].bias, published["model.model.3.bias"])
     assert dict(found.hparams)["image_shape"] == (3, 128, 128)
-
-
-def published_state(subject):
-    """The names of that implementation, of the weights of a U-Net of ours."""
-    unet = subject.generator
-    state = {"model.model.0.weight": unet.down[0].weight, "model.model.3.weight": unet.up[0].weight,
-             "model.model.3.bias": unet.up[0].bias}  # fmt: skip
-    block = "model.model.1.model"
-    for level in range(1, unet.depth):
-        inner = level == unet.depth - 1
-        places = {
-            "1": unet.down[level],
-            "3" if inner else "5": unet.up[level],
-            "4" if inner else "6": unet.up_norm[level],
-        }
-        for place, module in (places if inner else {**places, "2": unet.down_norm[level]}).items():
-            state |= {f"{block}.{place}.{name}": value for name, value in module.named_parameters()}
-        block += ".3.model"
-    return {name: value.detach() for name, value in state.items()}

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from published import published_unet_state
 from torch import nn
 from torch.nn import functional
 
@@ -127,32 +128,6 @@ def test_scales_are_of_the_image_halved_again_and_again_borders_not_darkened():
 
 
 # Weights of the implementation in public use: their names, and a plain forward of theirs
-
-
-def published_unet_state(depth=7, width=4, channels=(3, 2)):
-    """As that implementation names the weights of its U-Net: blocks within blocks."""
-    widths = [width * min(2**level, 8) for level in range(depth)]
-    state = {}
-
-    def norm(name, size):
-        state.update({f"{name}.weight": torch.randn(size), f"{name}.bias": torch.randn(size)})
-        state.update({f"{name}.running_mean": torch.randn(size), f"{name}.running_var": torch.rand(size)})
-        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-    state["model.model.0.weight"] = torch.randn(width, channels[0], 4, 4)
-    block = "model.model.1.model"
-    for level in range(1, depth):
-        innermost = level == depth - 1
-        state[f"{block}.1.weight"] = 0.1 * torch.randn(widths[level], widths[level - 1], 4, 4)
-        up = widths[level] * (1 if innermost else 2), widths[level - 1], 4, 4
-        state[f"{block}.{3 if innermost else 5}.weight"] = 0.1 * torch.randn(up)
-        norm(f"{block}.{4 if innermost else 6}", widths[level - 1])
-        if not innermost:
-            norm(f"{block}.2", widths[level])
-        block += ".3.model"
-    state["model.model.3.weight"] = 0.1 * torch.randn(2 * width, channels[1], 4, 4)
-    state["model.model.3.bias"] = torch.randn(channels[1])
-    return state
 
 
 def normalised(maps, state, name):
