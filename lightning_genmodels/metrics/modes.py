@@ -112,7 +112,7 @@ class ModeCoverage(Metric):
         else:
             confidences, digits = digit_logits(images.flatten(0, 1)[:, None]).softmax(1).max(1)
             confidence = confidences.view(-1, 3).amin(1)
-            mode = digits.view(-1, 3) @ digits.new_tensor([100, 10, 1])
+            mode = (digits.view(-1, 3) * digits.new_tensor([100, 10, 1])).sum(1)  # no product of whole numbers on GPUs
         self.counts += mode.bincount(minlength=len(self.counts))
         self.high += (confidence > CONFIDENCE).sum()
 

@@ -12,7 +12,7 @@ from lightning_genmodels.losses.penalties import PenaltyName
 from lightning_genmodels.models.base import ScheduleName
 from lightning_genmodels.models.gan import GAN
 from lightning_genmodels.models.labels import as_vectors, check_labels, labels_of
-from lightning_genmodels.models.ranges import to_signed, to_unit
+from lightning_genmodels.models.ranges import to_unit
 from lightning_genmodels.networks.conditional import (
     AuxiliaryDiscriminator,
     ConcatenationDiscriminator,
@@ -184,7 +184,7 @@ class ConditionalGAN(GAN):
         """Also, with an auxiliary classifier, its loss on real and generated images."""
         terms = super().discriminator_loss(batch, fake)
         if self.conditioning == "auxiliary":
-            both = self._label_loss(to_signed(batch[0]), batch) + self._label_loss(fake, batch)
+            both = self._label_loss(self.real(batch), batch) + self._label_loss(fake, batch)
             terms["discriminator_labels"] = self.auxiliary_weight * both
         return terms
 
