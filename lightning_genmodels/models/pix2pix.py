@@ -37,7 +37,7 @@ class Pix2Pix(AdversarialModel):
     the others of its batch nor on running averages, and is as sharp as in training.
 
     With `discriminator_scales` above 1 and a `feature_weight` it is the multi-scale version of pix2pixHD (Wang et al.
-    2018).
+    2018). With `adversarial_weight` 0 the generator is trained alone, on the absolute error, which makes blur.
 
     Validation logs `val/l1`, the mean absolute error in [0, 1], `val/psnr` in dB, the mean of all images' own, and
     `val/swd` with its parts by resolution, the sliced Wasserstein distance of the first 1,000 results and targets, by
@@ -53,6 +53,7 @@ class Pix2Pix(AdversarialModel):
         patch_size: pixels a side that one of the discriminator's logits sees; None: 70, or the largest that the image
             has room for. 1 judges colours, 286 the whole image of 256 pixels.
         discriminator_scales: discriminators, each for images of half the size, 1 to 3.
+        adversarial_weight: of the generator's adversarial loss.
         adversarial_loss: "non_saturating" (the paper's), or "least_squares".
         l1_weight: of the absolute error.
         feature_weight: of the distance of the discriminator's maps from those of the target; pix2pixHD has 10 beside
@@ -85,6 +86,7 @@ class Pix2Pix(AdversarialModel):
         dropout: float = 0.5,
         patch_size: PatchSize | None = None,
         discriminator_scales: int = 1,
+        adversarial_weight: float = 1.0,
         adversarial_loss: PairedLossName = "non_saturating",
         l1_weight: float = 100.0,
         feature_weight: float = 0.0,
@@ -137,9 +139,17 @@ class Pix2Pix(AdversarialModel):
             ("width", width, width >= 1, "1 or more"),
             ("dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1"),
             ("discriminator_scales", discriminator_scales, discriminator_scales in (1, 2, 3), "1, 2 or 3"),
+            ("adversarial_weight", adversarial_weight, 0 <= adversarial_weight < float("inf"), "0 or more, and finite"),
             ("adversarial_loss", adversarial_loss, adversarial_loss in losses, f"one of {', '.join(losses)}"),
             ("l1_weight", l1_weight, 0 <= l1_weight < float("inf"), "0 or more, and finite"),
+            ("l1_weight", l1_weight, l1_weight > 0 or adversarial_weight > 0, "above 0 with adversarial_weight 0"),
             ("feature_weight", feature_weight, 0 <= feature_weight < float("inf"), "0 or more, and finite"),
+            (
+                "feature_weight",
+                feature_weight,
+                feature_weight == 0 or adversarial_weight > 0,
+                "0 with adversarial_weight 0, which has no discriminator",
+            ),
         ):
             if not valid:
                 raise GenmodelsError(f"Pix2Pix: {option} is {value!r}; expected {expected}.")
@@ -157,6 +167,7 @@ class Pix2Pix(AdversarialModel):
         self.dropout = dropout
         self.patch_size = patch_size or max(size for size in sizes if size <= 70)
         self.discriminator_scales = discriminator_scales
+        self.adversarial_weight = adversarial_weight
         self.loss = ADVERSARIAL_LOSSES[adversarial_loss]
         self.halving = 0.5 if adversarial_loss == "non_saturating" else 1.0  # least squares have it already
         self.l1_weight = l1_weight
@@ -170,7 +181,10 @@ class Pix2Pix(AdversarialModel):
         return UNetGenerator(self.image_shape[0], self.target_channels, self.network_depth, self.width, self.dropout)
 
     def build_discriminator(self) -> nn.Module:
-        """(N, C + target_channels, H, W) in [-1, 1] -> for each scale the maps of its layers, the last one logits."""
+        """(N, C + target_channels, H, W) in [-1, 1] -> for each scale the maps of its layers, the last one logits;
+        nothing without an adversary."""
+        if not self.adversarial_weight:
+            return nn.Identity()
         channels = self.image_shape[0] + self.target_channels
         return MultiScaleDiscriminator(channels, self.patch_size, self.discriminator_scales)
 
@@ -225,12 +239,13 @@ class Pix2Pix(AdversarialModel):
 
     def generator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss, summed over scales; the absolute error; and the distance of features."""
-        made = self._judge(batch, fake)
         target = to_signed(batch[1])
-        terms = {
-            "generator": torch.stack([self.loss.generator(maps[-1], None) for maps in made]).sum(),
-            "l1": self.l1_weight * (fake.float() - target).abs().mean(),
-        }
+        terms = {"l1": self.l1_weight * (fake.float() - target).abs().mean()}
+        if not self.adversarial_weight:
+            return terms
+        made = self._judge(batch, fake)
+        losses = [self.loss.generator(maps[-1], None) for maps in made]
+        terms["generator"] = self.adversarial_weight * torch.stack(losses).sum()
         if self.feature_weight:
             with torch.no_grad():
                 real = self._judge(batch, target)

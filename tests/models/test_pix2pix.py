@@ -64,6 +64,20 @@ def test_the_losses_are_the_papers(loss, scales):
     torch.testing.assert_close(terms["l1"], 7 * (fake - signed(target)).abs().mean())
 
 
+def test_the_adversarial_loss_has_its_weight_and_without_it_the_generator_is_trained_alone():
+    batch = pair()
+    half, whole, none = (model(adversarial_weight=weight, dropout=0.0) for weight in (0.5, 1.0, 0.0))
+    fake = half.generate(batch)
+    terms, doubled = half.generator_loss(batch, fake), whole.generator_loss(batch, fake)
+    torch.testing.assert_close(2 * terms["generator"], doubled["generator"])
+    torch.testing.assert_close(terms["l1"], doubled["l1"])
+    assert none.generator_loss(batch, fake).keys() == {"l1"}
+    assert not list(none.discriminator.parameters())
+    start = none.generator_loss(batch, none.generate(batch))["l1"].item()
+    fit(none, torch.utils.data.DataLoader([batch] * 30, batch_size=None))
+    assert none.generator_loss(batch, none.generate(batch))["l1"].item() < 0.95 * start
+
+
 def test_features_are_matched_by_pix2pixhds_formula_and_the_targets_are_left_alone():
     subject = model(discriminator_scales=2, patch_size=16, feature_weight=10.0, image_shape=(3, 32, 32), dropout=0.0)
     batch = source, target = pair(size=32)
@@ -251,6 +265,12 @@ def test_target_channels_are_the_datas_on_the_command_line(in_tmp, capsys):
         ({"discriminator_scales": 4}, "discriminator_scales is 4; expected 1, 2 or 3"),
         ({"adversarial_loss": "hinge"}, "adversarial_loss is 'hinge'; expected one of non_saturating, least_squares"),
         ({"l1_weight": -1.0}, "l1_weight is -1.0; expected 0 or more"),
+        ({"adversarial_weight": -1.0}, "adversarial_weight is -1.0; expected 0 or more, and finite"),
+        ({"adversarial_weight": 0.0, "l1_weight": 0.0}, "l1_weight is 0.0; expected above 0 with adversarial_weight 0"),
+        (
+            {"adversarial_weight": 0.0, "feature_weight": 1.0},
+            "feature_weight is 1.0; expected 0 with adversarial_weight 0, which has no discriminator",
+        ),
         ({"feature_weight": float("nan")}, "feature_weight is nan; expected 0 or more"),
         (
             {"patch_size": 70},
