@@ -51,12 +51,13 @@ def main() -> None:
             run = train("conditional_gan_mnist", seed, *arguments)
             generator = torch.Generator().manual_seed(seed)
             asked = torch.arange(1000) % 10
-            fake = run.model.sample(1000, labels=asked, generator=generator)
+            fake = run.model.sample(1000, labels=asked, generator=generator).cpu()
             save_png(image_grid(fake[:100], columns=10), folder / f"{conditioning}-{seed}.png")
             shares = right(fake, asked)
             distance = FrechetDistance()
             distance.update(real, real=True)
-            distance.update(run.model.sample(10_000, labels=torch.arange(10_000) % 10, generator=generator), real=False)
+            many = run.model.sample(10_000, labels=torch.arange(10_000) % 10, generator=generator)
+            distance.update(many.cpu(), real=False)
             score = distance.compute()["fid_digits"]
             print(
                 f"| {conditioning}, seed {seed} | {shares.mean():.3f} | {shares.min():.3f} | {score:.3g} | "

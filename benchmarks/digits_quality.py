@@ -84,7 +84,7 @@ def measure(arguments: argparse.Namespace) -> None:
         fraction = ("--data.val_fraction", str(arguments.val_fraction))
         run = train(arguments.config, seed, *fraction, *arguments.options)
         seconds.append(run.seconds)
-        fake = run.model.sample(len(real), generator=torch.Generator().manual_seed(1))
+        fake = run.model.sample(len(real), generator=torch.Generator().manual_seed(1)).cpu()
         save_png(image_grid(fake[:100]), folder / f"{arguments.config}-{seed}.png")
         ours[f"{arguments.config}, seed {seed}"] = scores(fake, *digits(seed, arguments.val_fraction, size))
     median = {column: statistics.median(row[column] for row in ours.values()) for column in COLUMNS}

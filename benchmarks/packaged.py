@@ -1,5 +1,6 @@
 """Training by packaged configurations, for the benchmarks; not one itself."""
 
+import json
 import os
 import tempfile
 import time
@@ -11,12 +12,14 @@ import torch
 from lightning_genmodels import load_model
 from lightning_genmodels.cli import main as genmodels
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 class Trained(NamedTuple):
     """A run.
 
     Attributes:
-        model: of its best.ckpt.
+        model: of its best.ckpt, on the GPU where there is one.
         steps: batches trained on.
         minutes: of processor time, all cores together.
         seconds: that went by.
@@ -45,4 +48,18 @@ def train(config: str, seed: int, *options: str) -> Trained:
     cores, clock = time.process_time() - cores, time.perf_counter() - clock
     checkpoints = max(Path("runs", config).iterdir(), key=lambda run: int(run.name)) / "checkpoints"
     steps = torch.load(checkpoints / "last.ckpt", weights_only=True)["global_step"]
-    return Trained(load_model(checkpoints / "best.ckpt"), steps, cores / 60, clock)
+    return Trained(load_model(checkpoints / "best.ckpt").to(DEVICE), steps, cores / 60, clock)
+
+
+def train_once(folder: Path, config: str, seed: int, *options: str) -> Trained:
+    """Trains in a folder of its own, or takes what was trained there to its end."""
+    note = folder / "trained.json"
+    if note.exists():
+        steps, minutes, seconds = json.loads(note.read_text())
+        return Trained(
+            load_model(next(folder.glob("runs/*/*/checkpoints/best.ckpt"))).to(DEVICE), steps, minutes, seconds
+        )
+    enter(str(folder))
+    run = train(config, seed, *options)
+    note.write_text(json.dumps([run.steps, run.minutes, run.seconds]))
+    return run

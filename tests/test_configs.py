@@ -4,14 +4,16 @@ import csv
 from pathlib import Path
 
 import pytest
+import yaml
 from command import QUIET, genmodels
-from miniature import write_mnist
+from made_sets import write_sets
 
 from lightning_genmodels import load_model
 from lightning_genmodels.cli.configs import read_header
 from lightning_genmodels.configs import packaged_configs
 
 CONFIGS = packaged_configs()
+FEW = ("FacadesDataModule", "NYUDepthDataModule", "DFDIndoorDataModule")  # of which the made sets have 12 items
 
 
 def test_configs_are_found():
@@ -21,9 +23,18 @@ def test_configs_are_found():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_trains_validates_tests_and_predicts(name, in_tmp, monkeypatch, recwarn):
     monkeypatch.setenv("GENMODELS_DATA", str(in_tmp / "sets"))
-    write_mnist(in_tmp / "sets")
-    short = ("--trainer.limit_train_batches", 2, "--trainer.max_epochs", 2, "--trainer.check_val_every_n_epoch", 1,
-             "--trainer.log_every_n_steps", 1, "--data.batch_size", 32)  # fmt: skip
+    write_sets(in_tmp / "sets")
+    config = yaml.safe_load(CONFIGS[name].read_text())
+    short = ["--trainer.limit_train_batches", 2, "--trainer.log_every_n_steps", 1]
+    short += ["--data.batch_size", 4 if config["data"]["class_path"] in FEW else 32]
+    if "max_steps" in config["trainer"]:
+        short += ["--trainer.max_steps", 4, "--trainer.val_check_interval", 2]
+    else:
+        short += ["--trainer.max_epochs", 2, "--trainer.check_val_every_n_epoch", 1]
+    if "facades" in name:  # 54 million parameters at 256 pixels
+        short += ["--data.image_size", 32, "--model.network_depth", 4, "--model.width", 8]
+    if "stacked" in name:  # 10,000 stacks to validate with, and 26,000 to test
+        short += [a for stage in ("val", "test", "predict") for a in (f"--trainer.limit_{stage}_batches", 2)]
     assert genmodels("fit", "--config", name, *short, *QUIET) == 0
     run = Path("runs", name, "0")
     checkpoint = run / "checkpoints/best.ckpt"

@@ -36,13 +36,13 @@ def _pairs(folder):
             save(folder / split / f"{number}.png", picture(number, SIDE, 2 * SIDE))
 
 
-def _celeba(root):
-    lines = [str(COUNT), " ".join(ATTRIBUTES)]
-    for number in range(COUNT):
+def _celeba(root, count=COUNT):
+    lines = [str(count), " ".join(ATTRIBUTES)]
+    for number in range(count):
         save(root / f"celeba/img_align_celeba/{number}.jpg", picture(number, 24))
         lines.append(f"{number}.jpg " + " ".join("1" if (number + a) % 3 else "-1" for a in range(40)))
     (root / "celeba/list_attr_celeba.txt").write_text("\n".join(lines))
-    (root / "celeba/list_eval_partition.txt").write_text("\n".join(f"{number}.jpg 0" for number in range(COUNT)))
+    (root / "celeba/list_eval_partition.txt").write_text("\n".join(f"{number}.jpg 0" for number in range(count)))
 
 
 def _folder(root):
@@ -65,6 +65,15 @@ def _nyu(root):
 def _dfd(root):
     for split in ("train", "test"):
         _depth_pairs(root / "dfd_indoor", f"rgb/{split}", f"depth/{split}")
+
+
+def write_sets(root):
+    """Small ones of all that packaged configurations train on."""
+    write_mnist(root)
+    _celeba(root, 80)
+    _pairs(root / "facades")
+    _nyu(root)
+    _dfd(root)
 
 
 FILES = {"image_size": SIDE, "download": False}
