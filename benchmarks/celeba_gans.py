@@ -22,7 +22,7 @@ from datamodules.celeba import ATTRIBUTES
 from lightning_genmodels.metrics import DensityCoverage, PairSimilarity, SlicedWasserstein
 from lightning_genmodels.pictures import image_grid, save_png
 
-VARIANTS = ("dcgan_celeba", "wgan_gp_celeba", "sngan_celeba", "conditional_gan_celeba")
+VARIANTS = ("dcgan_celeba", "wgan_gp_celeba", "conditional_gan_celeba")
 ASKED = ("Male", "Smiling", "Blond_Hair", "Eyeglasses", "Bangs", "Young")
 EPOCHS = 15  # of the classifier
 

@@ -39,6 +39,11 @@ def enter(folder: str | None) -> Path:
     return entered
 
 
+def newest_run(config: str) -> Path:
+    """The folder of the last run in the working directory."""
+    return max(Path("runs", config).iterdir(), key=lambda run: int(run.name))
+
+
 def train(config: str, seed: int, *options: str) -> Trained:
     """Trains by the configuration through the command line, in the working directory."""
     cores, clock = time.process_time(), time.perf_counter()
@@ -46,20 +51,21 @@ def train(config: str, seed: int, *options: str) -> Trained:
     if genmodels(["fit", "--config", config, *arguments]) != 0:
         raise SystemExit("training failed")
     cores, clock = time.process_time() - cores, time.perf_counter() - clock
-    checkpoints = max(Path("runs", config).iterdir(), key=lambda run: int(run.name)) / "checkpoints"
+    checkpoints = newest_run(config) / "checkpoints"
     steps = torch.load(checkpoints / "last.ckpt", weights_only=True)["global_step"]
     return Trained(load_model(checkpoints / "best.ckpt").to(DEVICE), steps, cores / 60, clock)
 
 
 def train_once(folder: Path, config: str, seed: int, *options: str) -> Trained:
-    """Trains in a folder of its own, or takes what was trained there to its end."""
-    note = folder / "trained.json"
+    """Trains in a folder of its own, or takes what was trained there to its end by the same options."""
+    note, asked = folder / "trained.json", [config, seed, *options]
     if note.exists():
-        steps, minutes, seconds = json.loads(note.read_text())
-        return Trained(
-            load_model(next(folder.glob("runs/*/*/checkpoints/best.ckpt"))).to(DEVICE), steps, minutes, seconds
-        )
+        done = json.loads(note.read_text())
+        if done["asked"] != asked:
+            raise SystemExit(f"{note} is of {done['asked']}; expected {asked}, or another folder")
+        return Trained(load_model(folder / done["best"]).to(DEVICE), *done["run"])
     enter(str(folder))
     run = train(config, seed, *options)
-    note.write_text(json.dumps([run.steps, run.minutes, run.seconds]))
+    best = newest_run(config) / "checkpoints/best.ckpt"
+    note.write_text(json.dumps({"asked": asked, "best": str(best), "run": run[1:]}))
     return run

@@ -147,7 +147,7 @@ def main() -> None:
     row = {key: value.item() for key, value in modes.compute().items()}
     print(
         f"| {options.protocol} | {options.packing} | {options.seed} | {trainer.global_step} of {batches} batches | "
-        f"{row['modes']:.0f} | {row['mode_kl']:.3f} | {clock.seconds / 60:.1f} | "
+        f"{row['modes']:.0f} | {row['mode_kl']:.3f} | {row['high_quality']:.3f} | {clock.seconds / 60:.1f} | "
         f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads |"
     )
 

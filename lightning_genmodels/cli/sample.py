@@ -44,10 +44,18 @@ def sample(argv: list[str]) -> None:
     if options.labels is None:
         images, columns = model.sample(count, generator=torch.Generator().manual_seed(options.seed)), None
     else:
-        images, columns = labelled_samples(model, options.labels.split(","), count, options.seed)
+        images, columns = labelled_samples(model, names_in(options.labels), count, options.seed)
     with writing(f"--output {output}"):
         save_png(picture_of(images, columns=columns), output)
     print(f"{len(images)} samples: {output}")
+
+
+def names_in(labels: str) -> list[str]:
+    """The names between commas."""
+    names = [name.strip() for name in labels.split(",")]
+    if not all(names):
+        raise GenmodelsError(f"--labels is {labels!r}; expected names, or numbers of classes, between commas.")
+    return names
 
 
 def labelled_samples(model: Any, labels: list[str], count: int, seed: int) -> tuple[Tensor, int]:

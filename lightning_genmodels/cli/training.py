@@ -118,7 +118,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         try:
             super().instantiate_classes()
             self._check_image_shape(self._given.get("image_shape"))
-            self._check_target_channels(self._given.get("target_channels"))
+            for name in LINKED:
+                self._check_linked(name, self._given.get(name))
             if self.arguments.checkpoint is not None:
                 check_weights_fit(self.model, self.arguments.checkpoint)
             ready = True
@@ -154,13 +155,13 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                 f"{tuple(shape)}; expected the same."
             )
 
-    def _check_target_channels(self, given: Any) -> None:
-        found = target_channels(self.datamodule)
-        parameter = inspect.signature(type(self.model)).parameters.get("target_channels")
+    def _check_linked(self, name: str, given: Any) -> None:
+        found = LINKED[name](self.datamodule)
+        parameter = inspect.signature(type(self.model)).parameters.get(name)
+        given = tuple(given) if isinstance(given, list) else given
         if parameter is not None and found is not None and given not in (None, parameter.default, found):
             raise GenmodelsError(
-                f"target_channels is {given} for the model, but {type(self.datamodule).__name__} has {found}; expected "
-                "the same."
+                f"{name} is {given} for the model, but {type(self.datamodule).__name__} has {found}; expected the same."
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
@@ -282,9 +283,9 @@ def default_name(options: Namespace) -> str:
     return f"{model}_{data.removesuffix('datamodule')}"
 
 
-def label_names(datamodule: LightningDataModule) -> tuple[str, ...]:
-    """The names of the data's classes, or of their attributes."""
-    return tuple(getattr(datamodule, "class_names", getattr(datamodule, "attribute_names", ())))
+def label_names(datamodule: LightningDataModule) -> tuple[str, ...] | None:
+    """The names of the data's classes, or of their attributes; None where there are none."""
+    return tuple(getattr(datamodule, "class_names", getattr(datamodule, "attribute_names", ()))) or None
 
 
 def target_channels(datamodule: LightningDataModule) -> int | None:

@@ -102,7 +102,9 @@ class ModeCoverage(Metric):
                     "centres": ("(N, 2, 1, 1)", images.shape[1:] == (2, 1, 1))}  # fmt: skip
         shape, fits = expected.get(self.by, ("(N, C, H, W)", images.ndim == 4))
         if not fits:
-            raise GenmodelsError(f"{type(self).__name__}: images are {tuple(images.shape)}; expected {shape}.")
+            raise GenmodelsError(
+                f"{type(self).__name__}: images are {tuple(images.shape)} for the modes {self.by!r}; expected {shape}."
+            )
         self.total += len(images)
         if self.by == "centres":
             self._update_points(images.float().flatten(1))

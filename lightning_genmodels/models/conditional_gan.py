@@ -184,7 +184,7 @@ class ConditionalGAN(GAN):
         """Also, with an auxiliary classifier, its loss on real and generated images."""
         terms = super().discriminator_loss(batch, fake)
         if self.conditioning == "auxiliary":
-            both = self._label_loss(self.real(batch), batch) + self._label_loss(fake, batch)
+            both = self._label_loss(self.real_images(batch), batch) + self._label_loss(fake, batch)
             terms["discriminator_labels"] = self.auxiliary_weight * both
         return terms
 

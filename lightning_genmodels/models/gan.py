@@ -205,7 +205,7 @@ class GAN(AdversarialModel):
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss and, on every n-th batch, the penalty."""
-        real, packed, condition = self.pack(self.real(batch)), self.pack(fake), self.condition(batch)
+        real, packed, condition = self.pack(self.real_images(batch)), self.pack(fake), self.condition(batch)
         logits = self.discriminator(real, *condition), self.discriminator(packed, *condition)
         self._judged = (logits[0].detach(), logits[1].detach(), fake)
         terms = {"discriminator": self.loss.discriminator(*logits)}
@@ -230,10 +230,10 @@ class GAN(AdversarialModel):
         condition, real_logits = self.condition(batch), None
         if self.loss.relative:
             with torch.no_grad():
-                real_logits = self.discriminator(self.pack(self.real(batch)), *condition)
+                real_logits = self.discriminator(self.pack(self.real_images(batch)), *condition)
         return {"generator": self.loss.generator(self.discriminator(self.pack(fake), *condition), real_logits)}
 
-    def real(self, batch: Any) -> Tensor:
+    def real_images(self, batch: Any) -> Tensor:
         """The batch's images in [-1, 1], of the discriminator's precision."""
         return to_signed(batch[0]).to(next(self.discriminator.parameters()))
 

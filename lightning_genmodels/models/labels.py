@@ -20,9 +20,10 @@ def check_labels(labels: Tensor, count: int) -> None:
     """Raises GenmodelsError unless labels are whole numbers (N,) below `count`, or floats (N, count) in [0, 1]."""
     if labels.is_floating_point():
         if labels.shape[1:] != (count,) or not ((labels >= 0) & (labels <= 1)).all():
+            reach = f", from {labels.min():.4g} to {labels.max():.4g}" if labels.numel() else ""
             raise GenmodelsError(
-                f"ConditionalGAN: attributes of the shape {tuple(labels.shape)}; expected (N, {count}) numbers in "
-                f"[0, 1], {count} being the number of label_names."
+                f"ConditionalGAN: attributes of the shape {tuple(labels.shape)}{reach}; expected (N, {count}) numbers "
+                f"in [0, 1], {count} being the number of label_names."
             )
     elif labels.ndim != 1 or not ((labels >= 0) & (labels < count)).all():
         raise GenmodelsError(

@@ -543,7 +543,7 @@ def test_data_without_centres_are_refused(data, given):
 
 def test_images_that_do_not_fit_are_refused_before_the_first_step():
     told = error_before_the_first_step(Drawn(), GenerationScores(None, "stacked_digits"))
-    assert told == "ModeCoverage: images are (1, 1, 8, 8); expected (N, 3, H, W)."
+    assert told == "ModeCoverage: images are (1, 1, 8, 8) for the modes 'stacked_digits'; expected (N, 3, H, W)."
     told = error_before_the_first_step(Drawn(), GenerationScores(None, similarity=True))
     assert told == "PairSimilarity: images are (1, 8, 8); expected 11 pixels or more."
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from command import fit, genmodels
+from command import QUIET, fit, genmodels
 from made_sets import small_module
 from PIL import Image
 
@@ -99,9 +99,34 @@ def test_labels_are_columns_and_a_row_has_one_latent(in_tmp, capsys):
     first, second, third = (picture[2:, 2 + 34 * column : 34 + 34 * column] for column in range(3))
     assert (first == third).all()
     assert (first != second).any()
-    for words, expected in (("3,ten", "ten is no label; expected one of 0, 1, 2"), ("no-3", "no-3 is no label")):
+    for words, expected in (
+        ("3, ten", "ten is no label; expected one of 0, 1, 2"),
+        ("no-3", "no-3 is no label"),
+        ("0,,1", "--labels is '0,,1'; expected names, or numbers of classes, between commas"),
+    ):
         assert genmodels("sample", "--checkpoint", path, "--labels", words, "--output", "a.png") == 2
         assert expected in capsys.readouterr().err
+
+
+def test_names_of_labels_must_be_those_of_the_data(in_tmp, capsys):
+    options = ("fit", "--model", "ConditionalGAN", "--data", "DigitsDataModule", "--trainer.max_steps", 1, *QUIET)
+    assert genmodels(*options, "--model.label_names", "[a,b,c]") == 2
+    message = capsys.readouterr().err
+    assert "label_names is ('a', 'b', 'c') for the model, but DigitsDataModule has ('0', '1', '2'" in message
+    assert not list(in_tmp.glob("runs/*/0"))
+    names = "[" + ",".join(f"'{digit}'" for digit in range(10)) + "]"
+    assert genmodels(*options, "--model.label_names", names) == 0
+    (in_tmp / "mine_of_labels.py").write_text(
+        "from torch.utils.data import DataLoader\n"
+        "import lightning.pytorch as pl, torch\n"
+        "class Unnamed(pl.LightningDataModule):\n"
+        "    image_shape = (1, 8, 8)\n"
+        "    def train_dataloader(self):\n"
+        "        return DataLoader([(torch.rand(1, 8, 8), 1)] * 8, batch_size=4)\n"
+    )
+    own = ("fit", "--model", "ConditionalGAN", "--data", "mine_of_labels.Unnamed", "--trainer.max_steps", 1, *QUIET)
+    assert genmodels(*own, "--model.label_names", "[a,b,c]") == 0
+    assert load_model("runs/conditionalgan_unnamed/0/checkpoints/last.ckpt").label_names == ("a", "b", "c")
 
 
 def test_faces_are_drawn_by_the_attributes_that_one_names(in_tmp, capsys):

@@ -229,8 +229,8 @@ def test_a_learned_generator_draws_what_was_asked_for(conditioning):
             r"classes of the shape \(2,\), from 0 to 3; expected \(N,\) numbers from 0 to 2, 3 being the",
         ),
         (torch.tensor([[0], [1]]), r"classes of the shape \(2, 1\), from 0 to 1; expected \(N,\) numbers from 0 to 2"),
-        (torch.rand(2, 4), r"attributes of the shape \(2, 4\); expected \(N, 3\) numbers in \[0, 1\], 3 being the"),
-        (torch.full((2, 3), -1.0), r"attributes of the shape \(2, 3\); expected \(N, 3\) numbers in \[0, 1\]"),
+        (torch.full((2, 4), 0.5), r"\(2, 4\), from 0.5 to 0.5; expected \(N, 3\) numbers in \[0, 1\], 3 being the"),
+        (torch.full((2, 3), -1.0), r"of the shape \(2, 3\), from -1 to -1; expected \(N, 3\) numbers in \[0, 1\]"),
         (torch.tensor([0]), "1 labels for 2 images; expected as many"),
     ],
 )
