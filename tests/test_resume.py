@@ -64,3 +64,10 @@ def test_ctrl_c_ends_cleanly_and_names_the_last_checkpoint(tmp_path):
     assert f"genmodels fit --resume {RUN}" in stopped.stdout
     assert "Traceback" not in stopped.stderr
     assert process("fit", "--resume", RUN, cwd=tmp_path).returncode == 0
+
+
+def test_ctrl_c_before_the_first_checkpoint_promises_no_resume(tmp_path):
+    stopped = process(*ARGUMENTS, cwd=tmp_path, TOY_INTERRUPT_AT="2")
+    assert stopped.returncode == 130
+    assert "Interrupted at step 2; no checkpoint had been written." in stopped.stdout
+    assert "--resume" not in stopped.stdout

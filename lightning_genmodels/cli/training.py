@@ -71,6 +71,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             metavar="FILE",
             help="fit: start from the weights of a checkpoint that match by name and shape.",
         )
+        for action in parser._actions:
+            if action.dest.startswith("trainer.limit_"):  # Lightning has float before int, so that 1 batch is all
+                action._typehint = int | float | None  # type: ignore[attr-defined]
         parser.add_class_arguments(CheckpointOptions, "checkpoint")
         parser.add_class_arguments(PictureGrid, "pictures", skip={"dirpath"})
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
@@ -224,13 +227,20 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
                     warnings.filterwarnings("ignore", message=".*could not find the monitored key")
                 self.trainer.fit(model, **kwargs)
-        except (MisconfigurationException, ValueError) as error:
-            if not re.match(r"\s*`(ModelCheckpoint\(monitor|val_check_interval)", str(error)):
-                raise
-            raise GenmodelsError(one_line(error)) from error  # known only once the data or the metrics are
+        except (MisconfigurationException, ValueError) as error:  # known only once the data or the metrics are
+            if re.match(r"\s*`val_check_interval", str(error)):
+                raise GenmodelsError(one_line(error)) from error
+            if re.match(r"\s*`ModelCheckpoint\(monitor", str(error)):
+                logged = sorted(name for name in self.trainer.callback_metrics if name.startswith("val/"))
+                raise GenmodelsError(
+                    f"--checkpoint.monitor is {self.best.monitor}, which was not logged; expected one of "
+                    f"{', '.join(logged)}, or --trainer.callbacks GenerationScores, which logs scores of samples."
+                ) from error
+            raise
         except SystemExit:  # what Lightning makes of Ctrl-C
             say(f"Interrupted at step {self.trainer.global_step}; {name_last_good(self.trainer)}.")
-            say(f"Go on with: genmodels fit --resume {self.run}")
+            if (self.run / "checkpoints/last.ckpt").is_file():
+                say(f"Go on with: genmodels fit --resume {self.run}")
             sys.exit(130)
         finally:
             discard_if_empty(self.run)
@@ -244,7 +254,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             score = f"{best.monitor} {best.best_model_score:.4g}"
             say(f"Best checkpoint: {self.run / 'checkpoints' / 'best.ckpt'} ({score})")
         elif best is not None:
-            say("No best checkpoint: there was no validation yet.")
+            epochs, interval = self.trainer.check_val_every_n_epoch, self.trainer.val_check_interval
+            option = "val_check_interval" if epochs is None else "check_val_every_n_epoch"
+            say(f"No best checkpoint: there was no validation yet; --trainer.{option} is {epochs or interval}.")
         last = self.run / "checkpoints" / "last.ckpt"
         if last.is_file():  # there is none where the training was over before it began
             say(f"Last checkpoint: {last}")

@@ -266,7 +266,10 @@ class ConditionalGAN(GAN):
         attributes = bool((self.recent_labels.sum(1) != 1).any())
         known = [*self.label_names, *([] if attributes else map(str, range(len(self.label_names))))]
         if bare not in known or (without and not attributes):
-            raise GenmodelsError(f"ConditionalGAN: {name} is no label; expected one of {', '.join(self.label_names)}.")
+            more = ", or no-NAME" if attributes else ""
+            raise GenmodelsError(
+                f"ConditionalGAN: {name} is no label; expected one of {', '.join(self.label_names)}{more}."
+            )
         number = known.index(bare) % len(self.label_names)
         if not attributes:
             return torch.eye(len(self.label_names))[number].expand(n, -1)

@@ -142,7 +142,7 @@ def test_faces_are_drawn_by_the_attributes_that_one_names(in_tmp, capsys):
     assert genmodels("sample", "--checkpoint", path, "--labels", "Smiling,no-Male", "--output", "a.png") == 0
     assert Image.open("a.png").size[0] == 2 * 34 + 2
     assert genmodels("sample", "--checkpoint", path, "--labels", "Bald", "--output", "a.png") == 2
-    assert "Bald is no label; expected one of Smiling, Male, Young" in capsys.readouterr().err
+    assert "Bald is no label; expected one of Smiling, Male, Young, or no-NAME." in capsys.readouterr().err
 
 
 def test_labels_of_a_model_that_takes_none_are_an_error(trained, capsys):

@@ -153,7 +153,20 @@ def test_a_runs_own_configuration_keeps_its_name(in_tmp):
 
 def test_a_training_without_validation_says_why_there_is_no_best(in_tmp, capsys):
     fit("--trainer.max_epochs", 1)
-    assert "No best checkpoint: there was no validation yet." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "No best checkpoint: there was no validation yet; --trainer.check_val_every_n_epoch is 20." in told
+    fit(
+        *SHORT, "--trainer.max_steps", 2, "--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", 9
+    )
+    assert "there was no validation yet; --trainer.val_check_interval is 9." in capsys.readouterr().out
+
+
+def test_one_batch_is_not_all_of_them(in_tmp):
+    fit(*SHORT, "--trainer.limit_val_batches", 1, "--trainer.limit_train_batches", "0.5")
+    limits = yaml.safe_load((RUN / "config.yaml").read_text())["trainer"]
+    found = [limits[f"limit_{stage}_batches"] for stage in ("val", "train", "test")]
+    assert found == [1, 0.5, None]
+    assert isinstance(found[0], int)
 
 
 def test_an_image_shape_that_contradicts_the_data_is_an_error_and_leaves_no_run(in_tmp, capsys):
@@ -189,7 +202,10 @@ def test_resume_continues_in_the_same_folder_and_the_options_of_the_line_win(in_
         (("--data", "MNISTDataModule", "--model", "GAN", "--data.download", "false"), "MNIST/raw/train-images"),
         (("--data.batch_size", "5000"), "batch_size is 5000 on 1 process(es), but the training split has 1258 images"),
         (("--checkpoint.mode", "best"), "--checkpoint.mode is best; expected min or max"),
-        (("--checkpoint.monitor", "val/typo", *SHORT), "ModelCheckpoint(monitor='val/typo')"),
+        (
+            ("--checkpoint.monitor", "val/typo", *SHORT),
+            "--checkpoint.monitor is val/typo, which was not logged; expected one of val/coverage, val/density",
+        ),
         (("--trainer.val_check_interval", "1000"), "`val_check_interval` (1000) must be less than or equal"),
         (("--checkpoint.every_n_steps", "0"), "every_n_steps is 0; expected 1 or more"),
         (("--model.learning_rate", "1e30"), "training diverged: the loss train/"),
