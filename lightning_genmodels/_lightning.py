@@ -4,7 +4,7 @@ import csv
 import warnings
 from pathlib import Path
 
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
@@ -42,6 +42,17 @@ def keep_metrics(logger: CSVLogger, before_step: int) -> None:
             writer = csv.DictWriter(file, fieldnames=experiment.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def keep_counts_whole(parser: LightningArgumentParser) -> None:
+    """Lets `--trainer.limit_val_batches 1` be one batch; Lightning has float before int, which makes it all of them.
+
+    Args:
+        parser: with the Trainer's options.
+    """
+    for action in parser._actions:
+        if action.dest.startswith("trainer.limit_"):
+            action._typehint = int | float | None  # type: ignore[attr-defined]
 
 
 class CheckpointNeutralCLI(LightningCLI):

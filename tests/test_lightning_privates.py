@@ -4,11 +4,17 @@ import csv
 
 import torch
 from command import genmodels
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from lightning_genmodels._lightning import CheckpointNeutralCLI, allow_unused_parameters, keep_metrics
+from lightning_genmodels._lightning import (
+    CheckpointNeutralCLI,
+    allow_unused_parameters,
+    keep_counts_whole,
+    keep_metrics,
+)
 
 
 def test_allow_unused_parameters_reaches_ddp_and_leaves_a_users_choice():
@@ -40,6 +46,16 @@ def test_keep_metrics_without_an_earlier_file_starts_one(tmp_path):
     logger.log_metrics({"a": 1.0}, 0)
     logger.save()
     assert "a" in (tmp_path / "metrics.csv").read_text()
+
+
+def test_keep_counts_whole_tells_one_batch_from_all():
+    parser = LightningArgumentParser()
+    parser.add_lightning_class_args(Trainer, "trainer")
+    keep_counts_whole(parser)
+    for word, value in (("1", 1), ("3", 3), ("1.0", 1.0), ("0.25", 0.25)):
+        found = parser.parse_args(["--trainer.limit_val_batches", word]).trainer.limit_val_batches
+        assert found == value
+        assert type(found) is type(value)
 
 
 def test_checkpoint_neutral_cli_lets_the_options_of_the_line_win(in_tmp):

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from lightning_genmodels._lightning import CheckpointNeutralCLI, keep_metrics
+from lightning_genmodels._lightning import CheckpointNeutralCLI, keep_counts_whole, keep_metrics
 from lightning_genmodels.callbacks import BestCheckpoint, ExactResume, LastCheckpoint, PictureGrid, PredictionWriter
 from lightning_genmodels.checkpoints import name_last_good, read_checkpoint
 from lightning_genmodels.cli.arguments import Arguments, mentions
@@ -71,9 +71,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             metavar="FILE",
             help="fit: start from the weights of a checkpoint that match by name and shape.",
         )
-        for action in parser._actions:
-            if action.dest.startswith("trainer.limit_"):  # Lightning has float before int, so that 1 batch is all
-                action._typehint = int | float | None  # type: ignore[attr-defined]
+        keep_counts_whole(parser)
         parser.add_class_arguments(CheckpointOptions, "checkpoint")
         parser.add_class_arguments(PictureGrid, "pictures", skip={"dirpath"})
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
