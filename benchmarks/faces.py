@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datamodules import CelebADataModule
+from lightning_genmodels.metrics import ImagePSNR
 from lightning_genmodels.pictures import image_grid, save_png
 
 PATCH = 7
@@ -28,8 +29,9 @@ IMAGES = 1000  # of which the covariance is that of all patches
 def psnr(made: Tensor, target: Tensor, border: int = 0) -> float:
     """The mean of the images' own, in dB, without a border."""
     inner = (..., slice(border, made.shape[-2] - border), slice(border, made.shape[-1] - border))
-    errors = (made.clamp(0, 1) - target)[inner].square().mean((1, 2, 3))
-    return float((-10 * errors.log10()).mean())
+    metric = ImagePSNR()
+    metric.update(made.clamp(0, 1)[inner], target[inner])
+    return float(metric.compute())
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
