@@ -26,8 +26,8 @@ from lightning_genmodels.metrics import DensityCoverage, FrechetDistance, Kernel
 from lightning_genmodels.pictures import image_grid, save_png
 
 COLUMNS = (
-    "fid_digits", "kid_digits", "precision_digits", "recall_digits", "density_digits", "coverage_digits", "modes",
-    "mode_kl",
+    "fid_digits", "kid_digits", "precision_digits", "recall_digits", "density_digits", "coverage_digits",
+    "modes_digits", "mode_kl_digits",
 )  # fmt: skip
 VARIANTS = ("gan", "dcgan", "lsgan", "wgan", "wgan_gp", "sngan", "pacgan")
 

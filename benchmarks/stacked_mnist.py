@@ -144,10 +144,10 @@ def main() -> None:
     for _ in range(COUNT // 1000):
         modes.update(model.sample(1000, generator=generator))
     save_png(image_grid(model.sample(100, generator=generator)), folder / f"{name}.png")
-    row = {key: value.item() for key, value in modes.compute().items()}
+    found, divergence, quality = (value.item() for value in modes.compute().values())
     print(
         f"| {options.protocol} | {options.packing} | {options.seed} | {trainer.global_step} of {batches} batches | "
-        f"{row['modes']:.0f} | {row['mode_kl']:.3f} | {row['high_quality']:.3f} | {clock.seconds / 60:.1f} | "
+        f"{found:.0f} | {divergence:.3f} | {quality:.3f} | {clock.seconds / 60:.1f} | "
         f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads |"
     )
 

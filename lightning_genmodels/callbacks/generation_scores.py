@@ -30,9 +30,10 @@ class GenerationScores(Callback):
 
     By features, whose name is in that of every score, here "digits": `val/fid_digits` (Heusel et al. 2017),
     `val/kid_digits` (Bińkowski et al. 2018), `val/precision_digits` and `val/recall_digits` (Kynkäänniemi et al. 2019),
-    `val/density_digits` and `val/coverage_digits` (Naeem et al. 2020). By modes: `val/modes`, `val/mode_kl`,
-    `val/high_quality` and, of points, `val/mode_spread`. So the best checkpoint can be chosen by one of them: on the
-    command line by `--checkpoint.monitor val/fid_digits --checkpoint.mode min`.
+    `val/density_digits` and `val/coverage_digits` (Naeem et al. 2020). By modes: `val/modes_digits`,
+    `val/mode_kl_digits` and `val/high_quality_digits`; of points `val/modes`, `val/mode_kl`, `val/high_quality` and
+    `val/mode_spread`. So the best checkpoint can be chosen by one of them: on the command line by
+    `--checkpoint.monitor val/fid_digits --checkpoint.mode min`.
 
     The model has `sample(n, *, generator=None)` and, where it is conditional, `label_names`; its samples are then of
     the labels of the images compared. A batch has the images first, (N, C, H, W) in [0, 1], and the labels second.

@@ -35,8 +35,9 @@ class ModeCoverage(Metric):
         extent: half a side of the square.
         kwargs: those of `torchmetrics.Metric`.
 
-    `compute` gives scalars: "modes", how many have an image; "mode_kl", the divergence KL(p || uniform) in nats, p the
-    share of each mode, from 0 to ln K, which it is also where no image counts; "high_quality", a share in [0, 1]; and
+    `compute` gives scalars, by the classifier "modes_digits", "mode_kl_digits" and "high_quality_digits", with
+    "centres" "modes", "mode_kl" and "high_quality": how many modes have an image; the divergence KL(p || uniform) in
+    nats, p the share of each mode, from 0 to ln K, which it is also where no image counts; a share in [0, 1]. And
     with "centres" "mode_spread", the median over modes found of the high-quality points' standard deviation along an
     axis (both axes together), divided by sigma, and "mode_spread_min" and "mode_spread_max", of the narrowest and the
     widest mode: .974 for real points, whose tails are cut off; 0 for points that are all alike or where no mode was
@@ -144,10 +145,11 @@ class ModeCoverage(Metric):
             "mode_kl": (math.log(len(shares)) - torch.special.entr(shares).sum()).clamp_min(0),
             "high_quality": self.high / self.total,
         }
-        if self.by == "centres":
-            n = self.counts[found, None]
-            variance = self.squares[found] / n - (self.sums[found] / n).square()
-            spreads = variance.clamp_min(0).mean(1).sqrt()
-            for name, quantile in (("mode_spread_min", 0.0), ("mode_spread", 0.5), ("mode_spread_max", 1.0)):
-                scores[name] = spreads.quantile(quantile) if len(spreads) else shares.new_zeros(())
+        if self.by != "centres":
+            return {f"{name}_digits": value for name, value in scores.items()}
+        n = self.counts[found, None]
+        variance = self.squares[found] / n - (self.sums[found] / n).square()
+        spreads = variance.clamp_min(0).mean(1).sqrt()
+        for name, quantile in (("mode_spread_min", 0.0), ("mode_spread", 0.5), ("mode_spread_max", 1.0)):
+            scores[name] = spreads.quantile(quantile) if len(spreads) else shares.new_zeros(())
         return scores

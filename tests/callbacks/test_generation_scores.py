@@ -168,7 +168,7 @@ def test_the_scores_tell_good_samples_from_bad_ones():
     assert good["val/kid_digits"] < 0.1 * bad["val/kid_digits"]
     for name in ("precision_digits", "recall_digits", "coverage_digits"):
         assert good[f"val/{name}"] > 0.6 > 0.1 > bad[f"val/{name}"]
-    assert good["val/modes"] > 7 > 2 >= bad["val/modes"]
+    assert good["val/modes_digits"] > 7 > 2 >= bad["val/modes_digits"]
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(6, [6]), (100, [100]), (250, [100, 100, 50]), (10_000, [100, 100, 100])])

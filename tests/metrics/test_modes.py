@@ -175,25 +175,27 @@ def test_centres_may_be_a_tensor_and_move_with_the_metric():
 
 def test_half_the_classes_have_the_divergence_of_the_logarithm_of_2(classifier):
     found = score(ModeCoverage(), written([0, 2, 4, 6, 8] * 3))
-    assert found == pytest.approx({"modes": 5, "mode_kl": math.log(2), "high_quality": 1}, abs=1e-5)
+    assert found == pytest.approx(
+        {"modes_digits": 5, "mode_kl_digits": math.log(2), "high_quality_digits": 1}, abs=1e-5
+    )
 
 
 def test_divergence_is_that_of_the_shares(classifier):
     counts = (5, 3, 2)
     expected = sum(c / 10 * math.log(10 * c / 10) for c in counts)
     found = score(ModeCoverage(), written([4] * 5 + [7] * 3 + [9] * 2))
-    assert found["mode_kl"] == pytest.approx(expected, abs=1e-5)
+    assert found["mode_kl_digits"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_quality_of_a_class_is_high_where_the_classifier_is_sure_and_every_image_counts(classifier):
     found = score(ModeCoverage(), written([0, 1, 2, 3], torch.tensor([[0.95], [0.91], [0.89], [0.5]])))
-    assert (found["modes"], found["high_quality"]) == (4, 0.5)
+    assert (found["modes_digits"], found["high_quality_digits"]) == (4, 0.5)
 
 
 def test_stacked_digits_are_a_thousand_modes(classifier):
     labels = torch.cartesian_prod(*[torch.arange(10)] * 3)
     found = score(ModeCoverage("stacked_digits"), written(labels))
-    assert found == pytest.approx({"modes": 1000, "mode_kl": 0, "high_quality": 1}, abs=1e-5)
+    assert found == pytest.approx({"modes_digits": 1000, "mode_kl_digits": 0, "high_quality_digits": 1}, abs=1e-5)
 
 
 def test_a_stacks_mode_is_the_digits_of_its_channels_in_order(classifier):
@@ -201,12 +203,12 @@ def test_a_stacks_mode_is_the_digits_of_its_channels_in_order(classifier):
     found = score(metric, written([[1, 2, 3], [3, 2, 1], [1, 2, 3]]))
     assert metric.counts.nonzero().flatten().tolist() == [123, 321]
     shares = [2 / 3, 1 / 3]
-    assert found["mode_kl"] == pytest.approx(sum(s * math.log(1000 * s) for s in shares), abs=1e-5)
+    assert found["mode_kl_digits"] == pytest.approx(sum(s * math.log(1000 * s) for s in shares), abs=1e-5)
 
 
 def test_quality_of_a_stack_is_that_of_its_worst_channel(classifier):
     confidence = torch.tensor([[0.95, 0.95, 0.95], [0.95, 0.5, 0.95], [0.95, 0.95, 0.89]])
-    assert score(ModeCoverage("stacked_digits"), written([[1, 2, 3]] * 3, confidence))["high_quality"] == (
+    assert score(ModeCoverage("stacked_digits"), written([[1, 2, 3]] * 3, confidence))["high_quality_digits"] == (
         pytest.approx(1 / 3)
     )
 
@@ -214,12 +216,12 @@ def test_quality_of_a_stack_is_that_of_its_worst_channel(classifier):
 def test_digits_are_of_ten_modes_and_two_in_one_are_of_lower_quality():
     images = scikit_digits(500)
     real, both = score(ModeCoverage(), images), score(ModeCoverage(), (images + images.roll(1, 0)) / 2)
-    assert real["modes"] == 10
-    assert real["mode_kl"] < 0.05
-    assert real["high_quality"] > 0.8 > both["high_quality"] + 0.1
-    assert score(ModeCoverage(), images[:1].repeat(20, 1, 1, 1))["modes"] == 1
+    assert real["modes_digits"] == 10
+    assert real["mode_kl_digits"] < 0.05
+    assert real["high_quality_digits"] > 0.8 > both["high_quality_digits"] + 0.1
+    assert score(ModeCoverage(), images[:1].repeat(20, 1, 1, 1))["modes_digits"] == 1
     noise = torch.rand(500, 1, 28, 28, generator=seeded())
-    assert score(ModeCoverage(), noise)["mode_kl"] > 1
+    assert score(ModeCoverage(), noise)["mode_kl_digits"] > 1
 
 
 def test_stacks_of_digits_are_read_channel_by_channel():
@@ -227,8 +229,8 @@ def test_stacks_of_digits_are_read_channel_by_channel():
     stacks = torch.cat([images, images.roll(1, 0), images.roll(2, 0)], 1)
     found = score(ModeCoverage("stacked_digits"), stacks)
     # (d, d - 1, d - 2) are ten modes; a digit read wrongly makes three wrong ones.
-    assert 10 <= found["modes"] < 100
-    assert found["mode_kl"] == pytest.approx(math.log(100), abs=1)
+    assert 10 <= found["modes_digits"] < 100
+    assert found["mode_kl_digits"] == pytest.approx(math.log(100), abs=1)
 
 
 # All of them.
