@@ -54,12 +54,13 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
     try:
         # By Pillow: torchvision has deprecated its decoders, and that of PNGs ends the process at a damaged file.
         with Image.open(io.BytesIO(data)) as opened:
-            return _as_seen(opened, channels)
+            return as_seen(opened, channels)
     except DAMAGED as error:
         raise DataError(f"{path} is damaged or no picture ({_reason(error)}).") from error
 
 
-def _as_seen(opened: Image.Image, channels: int) -> Tensor:
+def as_seen(opened: Image.Image, channels: int) -> Tensor:
+    """What `read_image` gives, of a picture that Pillow has opened, or of the present frame of several."""
     opened.load()
     picture: Image.Image = ImageOps.exif_transpose(opened)
     if picture.mode == "F":

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageSequence
 from torch import Tensor
 
-from datamodules.decoding import IMAGE_SUFFIXES, read_image
+from datamodules.decoding import IMAGE_SUFFIXES, as_seen, read_image
 from datamodules.folders import pictures_in
 from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
 from lightning_genmodels.errors import GenmodelsError
@@ -177,10 +177,10 @@ def save_scene(depth: Tensor, image: Tensor, options: Namespace) -> None:
 def translate_gif(model: Any, source: Path, output: Path, options: Namespace) -> None:
     """Of each frame, shown as long as it was."""
     read_image(source)  # which names a file that is damaged
-    kind = "RGB" if channels_of(model) == 3 else "L"
+    channels = channels_of(model)
     try:
         with Image.open(source) as opened:
-            shown = [(as_tensor(np.array(frame.convert(kind))), frame.info.get("duration", 0) / 1000 or DURATION)
+            shown = [(as_seen(frame, channels), frame.info.get("duration", 0) / 1000 or DURATION)
                      for frame in ImageSequence.Iterator(opened)]  # fmt: skip
     except (OSError, EOFError, SyntaxError, ValueError) as error:
         raise GenmodelsError(f"--input {source} is damaged ({error}); expected a whole GIF.") from error

@@ -73,6 +73,22 @@ def test_a_gif_keeps_its_frames_and_their_times(checkpoint, in_tmp, capsys):
     assert pixels("first.png").shape == (21, 30, 3)
 
 
+def test_what_a_gif_leaves_out_is_white_as_in_a_picture(checkpoint, in_tmp):
+    seen = np.zeros((16, 16, 4), np.uint8)
+    seen[:, :8] = (200, 30, 60, 255)
+    frames = [Image.fromarray(seen), Image.fromarray(seen[:, ::-1].copy())]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:], disposal=2)
+    white = np.where(seen[..., 3:] > 0, seen[..., :3], 255)
+    for name, frame in (("left", white), ("right", white[:, ::-1])):
+        save(in_tmp / f"{name}.png", torch.from_numpy(frame.copy()).permute(2, 0, 1))
+        assert run(checkpoint, f"{name}.png", f"{name}-made.png") == 0
+    assert run(checkpoint, "a.gif", "b.gif") == 0
+    with Image.open("b.gif") as made:
+        for name, frame in zip(("left", "right"), ImageSequence.Iterator(made), strict=True):
+            apart = np.asarray(frame.convert("RGB")).astype(int) - pixels(f"{name}-made.png")
+            assert np.abs(apart).mean() < 4  # of the palette
+
+
 def test_a_video_keeps_its_rate_and_frames(checkpoint, in_tmp, capsys):
     av = pytest.importorskip("av")
     with av.open("a.mp4", "w") as written:
