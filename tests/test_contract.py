@@ -252,7 +252,8 @@ def test_two_processes_train_from_the_command_line(model_class, tmp_path):
         data = ["ShapePairsDataModule", "--data.image_size", 16, "--data.train_count", 96]
     if model_class in DEPTH:
         data = ["DepthScenesDataModule", "--data.image_size", "[16, 16]", "--data.train_count", 96]
-    done = process("fit", "--model", name, "--data", *data, "--trainer.max_epochs", 1, *QUIET,
+    adversary = ["--model.adversarial_weight", 1] if model_class in OPTIONAL else []
+    done = process("fit", "--model", name, *adversary, "--data", *data, "--trainer.max_epochs", 1, *QUIET,
                    "--trainer.strategy", "ddp", "--trainer.devices", 2, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = tmp_path / f"runs/{name.lower()}_{data[0].lower().removesuffix('datamodule')}/0"
