@@ -19,6 +19,9 @@ class CollapseWatch(Callback):
     image over and over. `train/separation` is how often the discriminator has a real image above a generated one, of
     all pairs: .5 where it is at a loss, 1 where it is never wrong, whatever the loss.
 
+    That is the collapse to nearly one image. A generator that keeps a few modes of many makes images that differ about
+    as much as real ones do: modes are what `GenerationScores(modes=...)` counts.
+
     The model has `judged`, with `real_logits`, `fake_logits` and `fake`, the generated images in [0, 1]; a batch has
     the real ones first.
 
@@ -107,6 +110,7 @@ class CollapseWatch(Callback):
             f"CollapseWatch: at batch {batches}, {what}." + (" The training is stopped." if self.stop else "")
         )
         if self.stop:
+            self.found[name] = 0  # for a training that is resumed nevertheless
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:

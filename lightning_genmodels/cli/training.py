@@ -192,8 +192,15 @@ class GenmodelsCLI(CheckpointNeutralCLI):
     def _fit_callbacks(self) -> list[Callback]:
         options = self.config_init[self.subcommand]
         folder = self.run / "checkpoints"
-        metric, mode = getattr(self.model, "best_metric", (None, "min"))
-        metric, mode = options.checkpoint.monitor or metric, options.checkpoint.mode or mode
+        metric, mode = getattr(self.model, "best_metric", (None, ""))
+        if options.checkpoint.monitor not in (None, metric):
+            metric, mode = options.checkpoint.monitor, ""
+        mode = options.checkpoint.mode or mode
+        if metric is not None and not mode:
+            raise GenmodelsError(
+                f"--checkpoint.monitor is {metric}, and --checkpoint.mode is missing; expected min or max, as less or "
+                "more of it is better."
+            )
         options.pictures.dirpath = str(self.run / "pictures")
         callbacks: list[Callback] = [options.pictures]
         if metric is not None and options.trainer.limit_val_batches != 0:
@@ -232,7 +239,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                 logged = sorted(name for name in self.trainer.callback_metrics if name.startswith("val/"))
                 raise GenmodelsError(
                     f"--checkpoint.monitor is {self.best.monitor}, which was not logged; expected one of "
-                    f"{', '.join(logged)}, or --trainer.callbacks GenerationScores, which logs scores of samples."
+                    f"{', '.join(logged)}, or --trainer.callbacks GenerationScores, which logs scores of samples, "
+                    "and its every_n_validations to be 1."
                 ) from error
             raise
         except SystemExit:  # what Lightning makes of Ctrl-C

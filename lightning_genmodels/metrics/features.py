@@ -19,12 +19,17 @@ TOLERANCE = 0.01  # of what resizing may leave outside [0, 1]
 PART = 250  # images that go through a network at a time: Inception takes .7 GB for so many
 
 
-def check_unit(images: Tensor) -> None:
-    """Raises GenmodelsError unless the images are floating point (N, C, H, W) in [0, 1], give or take a hundredth."""
+def check_floats(images: Tensor) -> None:
+    """Raises GenmodelsError unless the images are floating point (N, C, H, W)."""
     if images.ndim != 4 or not images.is_floating_point():
         raise GenmodelsError(
             f"images to score are {images.dtype} {tuple(images.shape)}; expected floating point (N, C, H, W) in [0, 1]."
         )
+
+
+def check_unit(images: Tensor) -> None:
+    """Raises GenmodelsError unless the images are floating point (N, C, H, W) in [0, 1], give or take a hundredth."""
+    check_floats(images)
     if images.numel():
         low, high = (value.item() for value in images.aminmax())
         if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
@@ -38,7 +43,8 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def pixels(images: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C H W), the images as they are."""
+    """(N, C, H, W), floating point -> (N, C H W), the images as they are; GenmodelsError for others."""
+    check_floats(images)
     return images.float().flatten(1)
 
 

@@ -28,21 +28,26 @@ class ModeCoverage(Metric):
     -extent to extent. A point within 3 sigma of the nearest centre is of high quality, and only such points count for
     the modes; for real ones their share is 1 - exp(-4.5) = .989.
 
+    With "probabilities" the modes are classes by a classifier of your own: what is added is its softmax (N, K), and
+    high quality is a greatest value above .9.
+
     Args:
-        by: what the modes are: "digits" (10), "stacked_digits" (1000) or "centres".
+        by: what the modes are: "digits" (10), "stacked_digits" (1000), "centres" or "probabilities".
         centres: (x, y) of each mode. These three are for "centres", which needs them.
         sigma: standard deviation of each mode along each axis.
         extent: half a side of the square.
+        classes: K, for "probabilities", which needs it.
         kwargs: those of `torchmetrics.Metric`.
 
-    `compute` gives scalars, by the classifier "modes_digits", "mode_kl_digits" and "high_quality_digits", with
-    "centres" "modes", "mode_kl" and "high_quality": how many modes have an image; the divergence KL(p || uniform) in
+    `compute` gives scalars, by the packaged classifier "modes_digits", "mode_kl_digits" and "high_quality_digits", else
+    "modes", "mode_kl" and "high_quality": how many modes have an image; the divergence KL(p || uniform) in
     nats, p the share of each mode, from 0 to ln K, which it is also where no image counts; a share in [0, 1]. And
     with "centres" "mode_spread", the median over modes found of the high-quality points' standard deviation along an
     axis (both axes together), divided by sigma, and "mode_spread_min" and "mode_spread_max", of the narrowest and the
     widest mode: .974 for real points, whose tails are cut off; 0 for points that are all alike or where no mode was
-    found. As only points within 3 sigma count, it stays below 1.5. Raises
-    GenmodelsError for options that do not fit and, in `update`, for images that do not; in `compute`, for no images.
+    found. As only points within 3 sigma count, it tells modes that are too narrow, but hardly those that are too wide:
+    at 1.5 times the width it is 1.24. Raises GenmodelsError for options that do not fit and, in `update`, for
+    images that do not; in `compute`, for no images.
     """
 
     is_differentiable = False
@@ -56,27 +61,34 @@ class ModeCoverage(Metric):
 
     def __init__(
         self,
-        by: ModesName = "digits",
+        by: ModesName | Literal["probabilities"] = "digits",
         centres: Sequence[tuple[float, float]] | Tensor | None = None,
         sigma: float | None = None,
         extent: float | None = None,
+        classes: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         name = type(self).__name__
-        if by not in get_args(ModesName):
-            raise GenmodelsError(f"{name}: by is {by!r}; expected one of {list(get_args(ModesName))}.")
-        given = {"centres": centres, "sigma": sigma, "extent": extent}
-        for option, value in given.items():
-            if (value is None) == (by == "centres"):
+        known = [*get_args(ModesName), "probabilities"]
+        if by not in known:
+            raise GenmodelsError(f"{name}: by is {by!r}; expected one of {known}.")
+        for option, value, owner in (
+            ("centres", centres, "centres"),
+            ("sigma", sigma, "centres"),
+            ("extent", extent, "centres"),
+            ("classes", classes, "probabilities"),
+        ):
+            if (value is None) == (by == owner):
                 raise GenmodelsError(
-                    f"{name}: by is {by!r} and {option} is {value}; expected centres, sigma and extent with 'centres' "
-                    "and only there."
+                    f"{name}: by is {by!r} and {option} is {value}; expected {option} with {owner!r} and only there."
                 )
+        if classes is not None and classes < 1:
+            raise GenmodelsError(f"{name}: classes is {classes}; expected 1 or more.")
         self.by = by
         self.sigma = sigma
         self.extent = extent
-        modes = {"digits": 10, "stacked_digits": 1000}.get(by, 0)
+        modes = {"digits": 10, "stacked_digits": 1000}.get(by, classes or 0)
         if centres is not None:
             self._check_plane(name)
             places = torch.as_tensor(centres, dtype=torch.float32)
@@ -98,9 +110,13 @@ class ModeCoverage(Metric):
                 raise GenmodelsError(f"{name}: {option} is {value}; expected a finite number above 0.")
 
     def update(self, images: Tensor) -> None:
-        """Adds images in [0, 1]: (N, C, H, W), (N, 3, H, W) with "stacked_digits", (N, 2, 1, 1) with "centres"."""
+        """Adds images in [0, 1]: (N, C, H, W), (N, 3, H, W) with "stacked_digits", (N, 2, 1, 1) with "centres".
+
+        With "probabilities" they are what a classifier made of images, (N, K) in [0, 1].
+        """
         expected = {"stacked_digits": ("(N, 3, H, W)", images.shape[1:2] == (3,)),
-                    "centres": ("(N, 2, 1, 1)", images.shape[1:] == (2, 1, 1))}  # fmt: skip
+                    "centres": ("(N, 2, 1, 1)", images.shape[1:] == (2, 1, 1)),
+                    "probabilities": (f"(N, {len(self.counts)})", images.shape[1:] == self.counts.shape)}  # fmt: skip
         shape, fits = expected.get(self.by, ("(N, C, H, W)", images.ndim == 4))
         if not fits:
             raise GenmodelsError(
@@ -110,7 +126,11 @@ class ModeCoverage(Metric):
         if self.by == "centres":
             self._update_points(images.float().flatten(1))
             return
-        if self.by == "digits":
+        if self.by == "probabilities":
+            if not ((images >= 0) & (images <= 1)).all():
+                raise GenmodelsError(f"{type(self).__name__}: probabilities reach beyond [0, 1]; expected a softmax.")
+            confidence, mode = images.max(1)
+        elif self.by == "digits":
             confidence, mode = digit_logits(images).softmax(1).max(1)
         else:
             confidences, digits = digit_logits(images.flatten(0, 1)[:, None]).softmax(1).max(1)
@@ -145,6 +165,8 @@ class ModeCoverage(Metric):
             "mode_kl": (math.log(len(shares)) - torch.special.entr(shares).sum()).clamp_min(0),
             "high_quality": self.high / self.total,
         }
+        if self.by == "probabilities":
+            return scores
         if self.by != "centres":
             return {f"{name}_digits": value for name, value in scores.items()}
         n = self.counts[found, None]

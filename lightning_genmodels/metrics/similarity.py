@@ -35,7 +35,7 @@ class PairSimilarity(Metric):
         kwargs: those of `torchmetrics.Metric`.
 
     `compute` gives {"ms_ssim": scalar} in [0, 1]; 1 for images that are all alike. Raises GenmodelsError for images of
-    fewer than 11 pixels, and in `compute` for fewer than 2 of them.
+    fewer than 11 pixels or of two shapes, and in `compute` for fewer than 2 of them.
     """
 
     is_differentiable = False
@@ -54,6 +54,9 @@ class PairSimilarity(Metric):
             raise GenmodelsError(
                 f"{type(self).__name__}: images are {tuple(images.shape[1:])}; expected {WINDOW} pixels or more."
             )
+        if len(self.images) and self.images[0].shape[1:] != kept.shape[1:]:
+            shapes = f"{tuple(self.images[0].shape[1:])} and {tuple(kept.shape[1:])}"
+            raise GenmodelsError(f"{type(self).__name__}: images are {shapes}; expected the same.")
         self.images.append(kept)
 
     def compute(self) -> dict[str, Tensor]:

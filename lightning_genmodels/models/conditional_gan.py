@@ -73,6 +73,7 @@ class ConditionalGAN(GAN):
     """
 
     recent_labels: Tensor
+    labels_are_attributes: Tensor
 
     def __init__(
         self,
@@ -101,8 +102,8 @@ class ConditionalGAN(GAN):
         ema_decay: float = 0.999,
         score_count: int = 10_000,
     ) -> None:
-        if len(label_names) < 2:
-            raise GenmodelsError(f"ConditionalGAN: label_names is {tuple(label_names)}; expected 2 names or more.")
+        if not label_names:
+            raise GenmodelsError("ConditionalGAN: label_names is empty; expected 1 name or more.")
         if conditioning not in get_args(ConditioningName):
             raise GenmodelsError(
                 f"ConditionalGAN: conditioning is {conditioning!r}; expected one of "
@@ -141,6 +142,7 @@ class ConditionalGAN(GAN):
         # Each class in turn, until training has seen labels that are attributes.
         count = len(self.label_names)
         self.register_buffer("recent_labels", torch.eye(count).repeat(-(-REMEMBERED // count), 1))
+        self.register_buffer("labels_are_attributes", torch.zeros(()))  # 1 once they are
 
     def build_generator(self) -> nn.Module:
         """(N, latent_dim) and (N, L) labels -> (N, C, H, W) in [-1, 1]."""
@@ -179,6 +181,7 @@ class ConditionalGAN(GAN):
         if labels.is_floating_point():
             recent = torch.cat([labels.to(self.recent_labels), self.recent_labels])
             self.recent_labels.copy_(recent[: len(self.recent_labels)])
+            self.labels_are_attributes.fill_(1)
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Also, with an auxiliary classifier, its loss on real and generated images."""
@@ -263,7 +266,7 @@ class ConditionalGAN(GAN):
         """
         without = name.startswith("no-") and name not in self.label_names
         bare = name.removeprefix("no-") if without else name
-        attributes = bool((self.recent_labels.sum(1) != 1).any())
+        attributes = bool(self.labels_are_attributes)
         known = [*self.label_names, *([] if attributes else map(str, range(len(self.label_names))))]
         if bare not in known or (without and not attributes):
             more = ", or no-NAME" if attributes else ""
@@ -283,9 +286,16 @@ class ConditionalGAN(GAN):
             return self.recent_labels.repeat(-(-n // len(self.recent_labels)), 1)[:n]
         if not isinstance(labels, Tensor):
             raise GenmodelsError(f"ConditionalGAN: labels are of {type(labels).__name__}; expected a tensor.")
-        if len(labels) != n:
-            raise GenmodelsError(f"ConditionalGAN: {len(labels)} labels for {n} images; expected as many.")
+        if labels.shape[:1] != (n,):
+            raise GenmodelsError(
+                f"ConditionalGAN: labels of the shape {tuple(labels.shape)} for {n} images; expected as many."
+            )
         check_labels(labels, len(self.label_names))
+        if self.labels_are_attributes and not labels.is_floating_point():
+            raise GenmodelsError(
+                f"ConditionalGAN: labels are {labels.dtype}, of classes, but the model was trained on attributes; "
+                f"expected floating point ({n}, {len(self.label_names)})."
+            )
         return as_vectors(labels.to(self.device), len(self.label_names))
 
     def _sample_like(self, batch: Any) -> Tensor:

@@ -202,6 +202,11 @@ class GAN(AdversarialModel):
     def check_batch(self, batch: Any) -> None:
         """Raises GenmodelsError for a batch that the model cannot be trained on."""
         check_images(batch[0], self.image_shape)
+        if len(batch[0]) == 1 and any(isinstance(module, nn.BatchNorm1d) for module in self.generator.modules()):
+            raise GenmodelsError(
+                f"{type(self).__name__}: a batch has 1 image, which the generator cannot normalise over; expected 2 or "
+                "more, by a larger batch_size or a loader with drop_last=True, or generator_batch_norm to be False."
+            )
 
     def discriminator_loss(self, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """The adversarial loss and, on every n-th batch, the penalty."""

@@ -20,17 +20,20 @@ def check_labels(labels: Tensor, count: int) -> None:
     """Raises GenmodelsError unless labels are whole numbers (N,) below `count`, or floats (N, count) in [0, 1]."""
     if labels.is_floating_point():
         if labels.shape[1:] != (count,) or not ((labels >= 0) & (labels <= 1)).all():
-            reach = f", from {labels.min():.4g} to {labels.max():.4g}" if labels.numel() else ""
             raise GenmodelsError(
-                f"ConditionalGAN: attributes of the shape {tuple(labels.shape)}{reach}; expected (N, {count}) numbers "
+                f"ConditionalGAN: attributes of the shape {_described(labels)}; expected (N, {count}) numbers "
                 f"in [0, 1], {count} being the number of label_names."
             )
     elif labels.ndim != 1 or not ((labels >= 0) & (labels < count)).all():
         raise GenmodelsError(
-            f"ConditionalGAN: classes of the shape {tuple(labels.shape)}, from {int(labels.min())} to "
-            f"{int(labels.max())}; expected (N,) numbers from 0 to {count - 1}, {count} being the number of "
-            "label_names; or attributes, which are floating point."
+            f"ConditionalGAN: classes of the shape {_described(labels)}; expected (N,) numbers from 0 to {count - 1}, "
+            f"{count} being the number of label_names; or attributes, which are floating point."
         )
+
+
+def _described(labels: Tensor) -> str:
+    reach = f", from {labels.min():.4g} to {labels.max():.4g}" if labels.numel() else ""
+    return f"{tuple(labels.shape)}{reach}"
 
 
 def as_vectors(labels: Tensor, count: int) -> Tensor:

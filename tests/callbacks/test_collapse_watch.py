@@ -143,6 +143,13 @@ def test_patience_goes_on_after_a_resume():
     assert run(Scripted([judgement(SAME)]), second, batches=2)[0][0].startswith("CollapseWatch: at batch 1,")
 
 
+def test_a_training_that_was_stopped_is_stopped_again_after_a_resume():
+    first, second = watch(stop=True), watch(stop=True)
+    run(Scripted([judgement(SAME)]), first)
+    second.load_state_dict(first.state_dict())
+    assert run(Scripted([judgement(SAME)]), second)[1].global_step == 3
+
+
 EAGER = partial(CollapseWatch, every_n_steps=50, warm_up=200)
 
 

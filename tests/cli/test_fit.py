@@ -203,7 +203,11 @@ def test_resume_continues_in_the_same_folder_and_the_options_of_the_line_win(in_
         (("--data.batch_size", "5000"), "batch_size is 5000 on 1 process(es), but the training split has 1258 images"),
         (("--checkpoint.mode", "best"), "--checkpoint.mode is best; expected min or max"),
         (
-            ("--checkpoint.monitor", "val/typo", *SHORT),
+            ("--checkpoint.monitor", "val/fid_digits", *SHORT),
+            "--checkpoint.monitor is val/fid_digits, and --checkpoint.mode is missing; expected min or max",
+        ),
+        (
+            ("--checkpoint.monitor", "val/typo", "--checkpoint.mode", "max", *SHORT),
             "--checkpoint.monitor is val/typo, which was not logged; expected one of val/coverage, val/density",
         ),
         (("--trainer.val_check_interval", "1000"), "`val_check_interval` (1000) must be less than or equal"),

@@ -149,3 +149,12 @@ def test_scores_of_the_same_distribution_are_the_known_figures():
     assert scores["coverage"] == pytest.approx(coverage, abs=0.015)
     assert scores["density"] == pytest.approx(1, abs=0.2)
     assert (scores["precision"], scores["recall"]) == pytest.approx((0.475, 0.475), abs=0.04)
+
+
+def test_images_of_bytes_are_an_error_by_their_pixels_too():
+    for metric in (PrecisionRecall(), DensityCoverage()):
+        for images in (torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.rand(9)):
+            with pytest.raises(
+                GenmodelsError, match=r"^images to score are .*; expected floating point \(N, C, H, W\)"
+            ):
+                metric.update(images, real=True)

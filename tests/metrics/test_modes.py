@@ -233,6 +233,19 @@ def test_stacks_of_digits_are_read_channel_by_channel():
     assert found["mode_kl_digits"] == pytest.approx(math.log(100), abs=1)
 
 
+def test_classes_of_a_users_own_classifier_are_the_greatest_probabilities():
+    metric = ModeCoverage("probabilities", classes=4)
+    metric.update(torch.tensor([[0.95, 0.05, 0, 0], [0.5, 0.3, 0.2, 0], [0, 0, 1, 0], [0, 0, 0.92, 0.08]]))
+    assert {name: value.item() for name, value in metric.compute().items()} == pytest.approx(
+        {"modes": 2, "mode_kl": math.log(2), "high_quality": 0.75}
+    )
+    with pytest.raises(GenmodelsError, match=r"images are \(2, 3\) for the modes 'probabilities'; expected \(N, 4\)"):
+        metric.update(torch.rand(2, 3))
+    for logits in (torch.full((2, 4), 1.5), torch.full((2, 4), torch.nan)):
+        with pytest.raises(GenmodelsError, match=r"probabilities reach beyond \[0, 1\]; expected a softmax"):
+            metric.update(logits)
+
+
 # All of them.
 
 
@@ -259,14 +272,22 @@ def test_reset_forgets_the_images_before():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"by": "classes"}, r"by is 'classes'; expected one of \['digits', 'stacked_digits', 'centres'\]"),
+        (
+            {"by": "classes"},
+            r"by is 'classes'; expected one of \['digits', 'stacked_digits', 'centres', 'probabilities'\]",
+        ),
+        (
+            {"by": "probabilities"},
+            "by is 'probabilities' and classes is None; expected classes with 'probabilities' and only there",
+        ),
+        ({"by": "probabilities", "classes": 0}, "classes is 0; expected 1 or more"),
         (
             {**PLANE, "sigma": None},
-            "by is 'centres' and sigma is None; expected centres, sigma and extent with 'centres' and only there",
+            "by is 'centres' and sigma is None; expected sigma with 'centres' and only there",
         ),
         (
             {"by": "digits", "extent": 2.0},
-            "by is 'digits' and extent is 2.0; expected centres, sigma and extent with 'centres' and only there",
+            "by is 'digits' and extent is 2.0; expected extent with 'centres' and only there",
         ),
         ({**PLANE, "sigma": 0.0}, "sigma is 0.0; expected a finite number above 0"),
         ({**PLANE, "extent": math.inf}, "extent is inf; expected a finite number above 0"),

@@ -124,3 +124,10 @@ def test_fewer_than_two_images_are_an_error(n):
 def test_images_smaller_than_the_window_are_an_error():
     with pytest.raises(GenmodelsError, match=r"^PairSimilarity: images are \(3, 8, 8\); expected 11 pixels or more\.$"):
         similarity(noise(4, 8, 3))
+
+
+def test_images_of_two_shapes_are_an_error():
+    metric = PairSimilarity()
+    metric.update(torch.rand(2, 3, 16, 16))
+    with pytest.raises(GenmodelsError, match=r"images are \(3, 16, 16\) and \(1, 16, 16\); expected the same"):
+        metric.update(torch.rand(2, 1, 16, 16))

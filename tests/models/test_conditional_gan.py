@@ -190,6 +190,30 @@ def test_attributes_are_named_with_and_without_beside_those_of_training_images()
         model.labels_named("1", 2)
 
 
+def test_attributes_of_which_each_image_has_one_are_no_classes():
+    model = gan()
+    fit(model, batches(torch.eye(3)[CLASSES], 1))
+    assert (model.labels_named("no-green", 12)[:, 1] == 0).all()
+    with pytest.raises(GenmodelsError, match="1 is no label"):
+        model.labels_named("1", 2)
+    with pytest.raises(
+        GenmodelsError, match=r"labels are torch.int64, of classes, .* expected floating point \(12, 3\)"
+    ):
+        model.sample(12, labels=CLASSES)
+
+
+@every
+def test_one_attribute_alone_is_enough(conditioning):
+    model = gan(label_names=("smiling",), conditioning=conditioning)
+    fit(model, batches(ATTRIBUTES[:, :1], 2))
+    asked = torch.tensor([[0.0], [1.0]])
+    apart = [model.sample(2, labels=asked, generator=torch.Generator().manual_seed(s)) for s in (0, 0)]
+    assert torch.equal(*apart)
+    z = torch.randn(1, model.latent_dim)
+    model.eval()
+    assert not torch.equal(model(z, asked[:1]), model(z, asked[1:]))
+
+
 def test_interpolation_keeps_the_labels():
     model = gan().eval()
     z0, z1 = (torch.randn(2, model.latent_dim, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
@@ -231,7 +255,8 @@ def test_a_learned_generator_draws_what_was_asked_for(conditioning):
         (torch.tensor([[0], [1]]), r"classes of the shape \(2, 1\), from 0 to 1; expected \(N,\) numbers from 0 to 2"),
         (torch.full((2, 4), 0.5), r"\(2, 4\), from 0.5 to 0.5; expected \(N, 3\) numbers in \[0, 1\], 3 being the"),
         (torch.full((2, 3), -1.0), r"of the shape \(2, 3\), from -1 to -1; expected \(N, 3\) numbers in \[0, 1\]"),
-        (torch.tensor([0]), "1 labels for 2 images; expected as many"),
+        (torch.tensor([0]), r"labels of the shape \(1,\) for 2 images; expected as many"),
+        (torch.tensor(0), r"labels of the shape \(\) for 2 images; expected as many"),
     ],
 )
 def test_labels_out_of_their_range_are_one_sentence(labels, message):
@@ -248,7 +273,7 @@ def test_batches_without_labels_are_one_sentence():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label_names": ("one",)}, r"label_names is \('one',\); expected 2 names or more"),
+        ({"label_names": ()}, "label_names is empty; expected 1 name or more"),
         ({"conditioning": "film"}, "conditioning is 'film'; expected one of concatenation, projection, auxiliary"),
         ({"auxiliary_weight": -1.0}, "auxiliary_weight is -1.0; expected 0 or more"),
         ({"latent_dim": 0}, "latent_dim is 0; expected 1 or more"),

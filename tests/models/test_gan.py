@@ -124,6 +124,15 @@ def test_weights_are_clipped_after_every_step_of_the_discriminator_and_the_gener
     assert max(p.abs().max().item() for p in model.generator.parameters()) > 0.1
 
 
+def test_a_batch_of_one_image_is_one_sentence_where_it_cannot_be_normalised_over():
+    with pytest.raises(
+        GenmodelsError, match=r"^GAN: a batch has 1 image, which .*; expected 2 or more, by a larger batch"
+    ):
+        fit(gan(), images(1, batch_size=1))
+    fit(gan(generator_batch_norm=False), images(1, batch_size=1))
+    fit(gan(network="dcgan", image_shape=(1, 16, 16)), images(1, batch_size=1, shape=(1, 16, 16)))
+
+
 def test_packs_are_neighbours_on_the_channels_and_a_remainder_is_left_out():
     model = gan(packing=2, image_shape=(3, 8, 8))
     batch = torch.rand(5, 3, 8, 8)
