@@ -1,5 +1,6 @@
 """`genmodels translate`: what an image-to-image model makes of pictures."""
 
+import math
 from argparse import Namespace
 from collections.abc import Iterator
 from fractions import Fraction
@@ -110,8 +111,12 @@ def check_scene(source: Path, options: Namespace) -> None:
             raise GenmodelsError(f"--{option} is {value}; expected a file name that ends in {suffix}.")
     if not 0 < options.field_of_view < 180:
         raise GenmodelsError(f"--field_of_view is {options.field_of_view}; expected above 0 and below 180 degrees.")
-    if options.intrinsics is not None and not min(options.intrinsics[:2]) > 0:
-        raise GenmodelsError(f"--intrinsics are {options.intrinsics}; expected focal lengths above 0.")
+    if options.intrinsics is not None and not (
+        min(options.intrinsics[:2]) > 0 and all(map(math.isfinite, options.intrinsics))
+    ):
+        raise GenmodelsError(
+            f"--intrinsics are {options.intrinsics}; expected finite numbers, the two focal lengths above 0."
+        )
 
 
 def check_places(pictures: list[Path], places: list[Path]) -> None:
@@ -204,7 +209,7 @@ def translate_video(model: Any, source: Path, output: Path, options: Namespace) 
         if not opened.streams.video:
             raise GenmodelsError(f"--input {source} holds no pictures; expected a video.")
         rate: Fraction = opened.streams.video[0].average_rate or Fraction(25)
-        frames = frames_of(opened, channels)
+        frames = frames_of(opened, channels, source)
         first = next(frames, None)
     except av.error.FFmpegError as error:
         raise GenmodelsError(f"--input {source} cannot be read as a video ({error.strerror}).") from error
@@ -226,10 +231,20 @@ def translate_video(model: Any, source: Path, output: Path, options: Namespace) 
     print(f"{count} frames: {output}")
 
 
-def frames_of(opened: Any, channels: int) -> Iterator[Tensor]:
-    """uint8 (channels, H, W) each."""
-    for frame in opened.decode(video=0):
-        yield as_tensor(frame.to_ndarray(format="rgb24" if channels == 3 else "gray"))
+def frames_of(opened: Any, channels: int, source: Path) -> Iterator[Tensor]:
+    """uint8 (channels, H, W) each, the way up that it is shown; GenmodelsError where the file is damaged."""
+    from av.error import FFmpegError
+
+    count = 0
+    try:
+        for frame in opened.decode(video=0):
+            upright = np.rot90(frame.to_ndarray(format="rgb24" if channels == 3 else "gray"), frame.rotation // 90)
+            yield as_tensor(upright.copy())
+            count += 1
+    except FFmpegError as error:
+        raise GenmodelsError(
+            f"--input {source} is damaged after {count} frames ({error.strerror}); expected a whole video."
+        ) from error
 
 
 def as_tensor(pixels: Any) -> Tensor:

@@ -64,8 +64,8 @@ class DepthErrors(Metric):
         top, bottom, left, right = CROPS[self.crop]
         part = (
             ...,
-            slice(round(top * height), round(bottom * height)),
-            slice(round(left * width), round(right * width)),
+            slice(int(top * height), int(bottom * height)),  # as published, cut off and not rounded
+            slice(int(left * width), int(right * width)),
         )
         for p, y in zip(prediction[part].float(), target[part].float(), strict=True):
             valid = (y > 0) & (y <= self.cap)

@@ -153,6 +153,17 @@ class DepthEstimation(AdversarialModel):
         """(N, 4, H, W), image and depth in [-1, 1] -> the maps of its layers; nothing without an adversary."""
         return PatchDiscriminator(4, PATCH) if self.adversarial_weight else nn.Identity()
 
+    def setup(self, stage: str) -> None:
+        """Lightning's hook; GenmodelsError where pictures that are cropped already would be scored in a crop again."""
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        cropped = getattr(data, "crop", "none")
+        if self.errors.crop != "none" and cropped != "none":
+            raise GenmodelsError(
+                f"DepthEstimation: crop is {self.errors.crop!r}, of whole pictures, and {type(data).__name__} crops "
+                f"them already, by {cropped!r}; expected 'none' in one of the two."
+            )
+
     def on_fit_start(self) -> None:
         """Lightning's hook: a new training begins with the published weights, where they are asked for."""
         super().on_fit_start()

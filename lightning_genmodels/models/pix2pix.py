@@ -49,7 +49,8 @@ class Pix2Pix(AdversarialModel):
         network_depth: times that the U-Net halves the image, 2 to 8; None: as often as both sides can be halved, 8 for
             256 pixels.
         width: channels after the first halving.
-        dropout: share that is dropped in the U-Net's blocks between the innermost and the four outer ones, in [0, 1).
+        dropout: share that is dropped in the U-Net's blocks between the innermost and the four outer ones, in [0, 1);
+            there are such blocks with a `network_depth` of 6 or more, that is from 64 pixels on.
         patch_size: pixels a side that one of the discriminator's logits sees; None: 70, or the largest that the image
             has room for. 1 judges colours, 286 the whole image of 256 pixels.
         discriminator_scales: discriminators, each for images of half the size, 1 to 3.

@@ -1,3 +1,5 @@
+import re
+import struct
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ from published import published_unet_state
 
 from lightning_genmodels import Pix2Pix
 from lightning_genmodels.cli import translate as command
+from lightning_genmodels.pictures import class_colours, depth_colours, image_grid
 
 CHECKPOINT = "runs/pix2pix_shapepairs/0/checkpoints/last.ckpt"
 
@@ -19,7 +22,7 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        fit("--model", "Pix2Pix", "--model.width", 8, "--data", "ShapePairsDataModule", "--data.image_size", 16,
+        fit("--model", "Pix2Pix", "--model.width", 8, "--data", "ShapePairsDataModule", "--data.image_size", 64,
             "--data.train_count", 16, "--trainer.max_steps", 1, "--trainer.limit_val_batches", 0)  # fmt: skip
     return folder / CHECKPOINT
 
@@ -61,6 +64,15 @@ def test_a_picture_of_a_folder_becomes_what_it_becomes_alone(checkpoint, in_tmp,
     assert (pixels("made/2.png") == pixels("alone.png")).all()
 
 
+def test_what_dropout_drops_is_drawn_by_the_seed(checkpoint, in_tmp):
+    save(in_tmp / "a.png", picture(0))
+    for name, seed in (("one", 1), ("again", 1), ("two", 2)):
+        assert run(checkpoint, "a.png", f"{name}.png", "--seed", seed) == 0
+    assert (pixels("one.png") == pixels("again.png")).all()
+    assert (pixels("one.png") != pixels("two.png")).any()
+    assert (pixels("two.png") == expected(checkpoint, picture(0), seed=2)).all()
+
+
 def test_a_gif_keeps_its_frames_and_their_times(checkpoint, in_tmp, capsys):
     frames = [Image.fromarray(picture(number).permute(1, 2, 0).numpy()) for number in range(3)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=[100, 250, 40])
@@ -89,15 +101,20 @@ def test_what_a_gif_leaves_out_is_white_as_in_a_picture(checkpoint, in_tmp):
             assert np.abs(apart).mean() < 4  # of the palette
 
 
-def test_a_video_keeps_its_rate_and_frames(checkpoint, in_tmp, capsys):
+def write_video(path, frames):
     av = pytest.importorskip("av")
-    with av.open("a.mp4", "w") as written:
+    with av.open(path, "w") as written:
         stream = written.add_stream("libx264", rate=12)
         stream.height, stream.width, stream.pix_fmt = 22, 30, "yuv420p"
-        for number in range(4):
+        for number in range(frames):
             pixels = np.ascontiguousarray(picture(number, 22).permute(1, 2, 0).numpy())
             written.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         written.mux(stream.encode(None))
+    return av
+
+
+def test_a_video_keeps_its_rate_and_frames(checkpoint, in_tmp, capsys):
+    av = write_video("a.mp4", 4)
     assert run(checkpoint, "a.mp4", "b.mp4") == 0
     assert "4 frames: b.mp4" in capsys.readouterr().out
     with av.open("b.mp4") as made:
@@ -106,6 +123,36 @@ def test_a_video_keeps_its_rate_and_frames(checkpoint, in_tmp, capsys):
     (in_tmp / "bad.mp4").write_bytes(b"no video")
     assert run(checkpoint, "bad.mp4", "c.mp4") == 2
     assert "--input bad.mp4 cannot be read as a video" in capsys.readouterr().err
+
+
+def test_a_video_that_is_damaged_further_on_is_one_sentence(checkpoint, in_tmp, capsys):
+    write_video("a.mp4", 40)
+    whole = (in_tmp / "a.mp4").read_bytes()
+    begin = whole.index(b"mdat") + 4
+    end = whole.index(b"moov")
+    middle = (begin + end) // 2
+    (in_tmp / "damaged.mp4").write_bytes(whole[:middle] + bytes(end - 4 - middle) + whole[end - 4 :])
+    assert run(checkpoint, "damaged.mp4", "b.mp4") == 2
+    assert re.search(
+        r"--input damaged.mp4 is damaged after \d+ frames \(.*\); expected a whole video", capsys.readouterr().err
+    )
+
+
+def test_a_video_held_upright_is_translated_upright(checkpoint, in_tmp):
+    """As a telephone writes it: lying, with a matrix that turns it clockwise by a quarter."""
+    av = write_video("a.mp4", 2)
+    lying = bytearray((in_tmp / "a.mp4").read_bytes())
+    matrix = lying.index(b"tkhd") + 44
+    lying[matrix : matrix + 20] = struct.pack(">5i", 0, 1 << 16, 0, -1 << 16, 0)
+    (in_tmp / "upright.mp4").write_bytes(lying)
+    with av.open("a.mp4") as opened:
+        plain = list(command.frames_of(opened, 3, in_tmp))
+    with av.open("upright.mp4") as opened:
+        turned = list(command.frames_of(opened, 3, in_tmp))
+    assert torch.equal(turned[1], plain[1].rot90(-1, (1, 2)))
+    assert run(checkpoint, "upright.mp4", "b.mp4") == 0
+    with av.open("b.mp4") as made:
+        assert [(frame.width, frame.height) for frame in made.decode(video=0)] == [(22, 30)] * 2
 
 
 def test_a_video_without_the_package_is_one_sentence(checkpoint, in_tmp, capsys, monkeypatch):
@@ -201,6 +248,9 @@ def test_a_scene_is_written_as_points_and_as_a_turn(depth_checkpoint, in_tmp, ca
     [
         (("--points", "c.txt"), "--points is c.txt; expected a file name that ends in .ply."),
         (("--turn", "c.png"), "--turn is c.png; expected a file name that ends in .gif."),
+        (("--intrinsics", "9", "nan", "0", "0"), "expected finite numbers, the two focal lengths above 0."),
+        (("--intrinsics", "9", "9", "inf", "0"), "expected finite numbers, the two focal lengths above 0."),
+        (("--intrinsics", "9", "0", "0", "0"), "expected finite numbers, the two focal lengths above 0."),
         (("--field_of_view", "180"), "--field_of_view is 180.0; expected above 0 and below 180 degrees."),
     ],
 )
@@ -208,6 +258,35 @@ def test_what_is_wrong_with_a_scene_is_one_sentence(depth_checkpoint, in_tmp, ca
     save(in_tmp / "a.png", picture(0))
     assert run(depth_checkpoint, "a.png", "b.png", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_frames_of_depth_are_in_colours_from_0_to_the_cap(in_tmp, monkeypatch):
+    metres = torch.linspace(0, 8, 21 * 30).view(1, 1, 21, 30)
+    model = SimpleNamespace(
+        image_shape=(3, 16, 16), device=torch.device("cpu"), depth_cap=8.0, translate=lambda source, generator: metres
+    )
+    monkeypatch.setattr(command, "model_on_device", lambda options: model)
+    save(in_tmp / "a.png", picture(0))
+    Image.open("a.png").save("a.gif")
+    assert run("any.ckpt", "a.gif", "b.gif") == 0
+    shown = image_grid(depth_colours(metres, 0, 8), smallest=1, margin=0).astype(int)
+    with Image.open("b.gif") as made:
+        assert np.abs(np.asarray(made.convert("RGB")) - shown).mean() < 3  # of the palette
+    assert np.abs(shown[0, 0] - shown[-1, -1]).sum() > 100
+
+
+def test_frames_of_classes_are_in_their_colours(in_tmp, monkeypatch):
+    classes = (torch.arange(21 * 30) // 200).view(1, 21, 30)
+    model = SimpleNamespace(
+        image_shape=(3, 16, 16), device=torch.device("cpu"), translate=lambda source, generator: classes
+    )
+    monkeypatch.setattr(command, "model_on_device", lambda options: model)
+    save(in_tmp / "a.png", picture(0))
+    Image.open("a.png").save("a.gif")
+    assert run("any.ckpt", "a.gif", "b.gif") == 0
+    shown = (255 * class_colours(classes)[0].permute(1, 2, 0)).round().numpy()
+    with Image.open("b.gif") as made:
+        assert np.abs(np.asarray(made.convert("RGB")) - shown).max() <= 1
 
 
 def test_nothing_is_written_over_a_picture_that_is_read(depth_checkpoint, in_tmp, capsys):

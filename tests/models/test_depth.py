@@ -289,3 +289,15 @@ def test_what_is_no_depth_is_one_sentence(second, message):
     given = (batch()[0],) if second is None else (batch()[0], second)
     with pytest.raises(GenmodelsError, match=message):
         fit(model(), torch.utils.data.DataLoader([given], batch_size=None))
+
+
+def test_pictures_that_are_cropped_already_are_not_scored_in_a_crop_again():
+    data = scenes()
+    data.crop = "eigen"
+    with pytest.raises(
+        GenmodelsError, match=r"crop is 'garg', of whole pictures, and DepthScenes.* already, by 'eigen'"
+    ):
+        Trainer(**QUIETLY).validate(model(crop="garg"), data, verbose=False)
+    Trainer(**QUIETLY).validate(model(), data, verbose=False)
+    data.crop = "none"
+    Trainer(**QUIETLY).validate(model(crop="garg"), data, verbose=False)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from command import QUIET, genmodels
 from lightning.pytorch import Trainer, seed_everything
-from published import published_unet_state
+from published import published_discriminator_state, published_unet_state
 from torch import nn
 from torch.nn.functional import softplus
 from toy import fit
@@ -340,3 +340,22 @@ def test_published_weights_come_into_a_model_that_can_be_trained_on(tmp_path):
     assert (found.image_shape, found.target_channels, found.width, found.network_depth) == ((3, 128, 128), 3, 8, 7)
     assert torch.equal(found.generator.up[0].bias, published["model.model.3.bias"])
     assert dict(found.hparams)["image_shape"] == (3, 128, 128)
+
+
+def test_a_published_discriminator_comes_with_its_generator_and_both_go_on_learning(tmp_path):
+    judge = published_discriminator_state()
+    for name, state in (("net_G", published_unet_state(7, 4)), ("net_D", judge)):
+        torch.save(state, tmp_path / f"{name}.pth")
+    found = Pix2Pix.from_published(tmp_path / "net_G.pth", tmp_path / "net_D.pth")
+    first, second = found.discriminator.scales[0].layers[:2]
+    assert torch.equal(first[0].weight, judge["model.0.weight"])
+    assert torch.equal(second[1].weight, judge["model.3.weight"])
+    before = {name: value.clone() for name, value in found.state_dict().items()}
+    fit(found, torch.utils.data.DataLoader([pair(1, 2, 128)], batch_size=None))
+    moved = {name for name, value in found.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"generator.up.0.bias", "discriminator.scales.0.layers.0.0.weight"} <= moved
+    Trainer(accelerator="cpu", logger=False, enable_progress_bar=False).validate(
+        found, torch.utils.data.DataLoader([pair(2, 2, 128)], batch_size=None), verbose=False
+    )
+    again = Pix2Pix(**found.hparams)
+    again.load_state_dict(found.state_dict())

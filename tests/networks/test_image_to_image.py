@@ -1,6 +1,6 @@
 import pytest
 import torch
-from published import published_unet_state
+from published import published_discriminator_state, published_unet_state
 from torch import nn
 from torch.nn import functional
 
@@ -163,22 +163,6 @@ def test_a_published_unet_gives_what_its_own_forward_gives(depth, prefix):
     network.dropout = 0
     image = torch.rand(1, 3, 2**depth, 2**depth) * 2 - 1
     torch.testing.assert_close(network(image), published_forward(image, state), rtol=0, atol=1e-5)
-
-
-def published_discriminator_state(halvings=3, prefix="model"):
-    """As that implementation names them: convolution, normalisation and activation in one sequence."""
-    widths = [64 * min(2**level, 8) for level in range(max(halvings, 1) + 1)]
-    size = 1 if prefix == "net" else 4
-    state = {f"{prefix}.0.weight": torch.randn(64, 5, size, size), f"{prefix}.0.bias": torch.randn(64)}
-    for layer in range(1, len(widths)):
-        place, shape = 3 * layer - 1, (widths[layer], widths[layer - 1], size, size)
-        state[f"{prefix}.{place}.weight"] = 0.1 * torch.randn(shape)
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            state[f"{prefix}.{place + 1}.{name}"] = torch.rand(widths[layer])
-    state[f"{prefix}.{3 * len(widths) - 1}.weight"] = 0.1 * torch.randn(1, widths[-1], size, size)
-    if prefix == "model":
-        state[f"{prefix}.{3 * len(widths) - 1}.bias"] = torch.randn(1)
-    return state
 
 
 @pytest.mark.parametrize(("patch_size", "halvings", "prefix"), [(1, 0, "net"), (16, 1, "model"), (70, 3, "model")])

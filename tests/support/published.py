@@ -27,3 +27,19 @@ def published_unet_state(depth=7, width=4, channels=(3, 2)):
     state["model.model.3.weight"] = 0.1 * torch.randn(2 * width, channels[1], 4, 4)
     state["model.model.3.bias"] = torch.randn(channels[1])
     return state
+
+
+def published_discriminator_state(halvings=3, prefix="model"):
+    """As that implementation names them: convolution, normalisation and activation in one sequence."""
+    widths = [64 * min(2**level, 8) for level in range(max(halvings, 1) + 1)]
+    size = 1 if prefix == "net" else 4
+    state = {f"{prefix}.0.weight": torch.randn(64, 5, size, size), f"{prefix}.0.bias": torch.randn(64)}
+    for layer in range(1, len(widths)):
+        place, shape = 3 * layer - 1, (widths[layer], widths[layer - 1], size, size)
+        state[f"{prefix}.{place}.weight"] = 0.1 * torch.randn(shape)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{prefix}.{place + 1}.{name}"] = torch.rand(widths[layer])
+    state[f"{prefix}.{3 * len(widths) - 1}.weight"] = 0.1 * torch.randn(1, widths[-1], size, size)
+    if prefix == "model":
+        state[f"{prefix}.{3 * len(widths) - 1}.bias"] = torch.randn(1)
+    return state
