@@ -1,26 +1,31 @@
-"""Depth from one picture: every loss within the same budget, beside maps that see no picture.
+"""Depth from one picture: every loss within the same budget, beside maps that see no picture; what examples are worth.
 
-    OMP_NUM_THREADS=1 python benchmarks/depth.py --config depth_nyu --data_dir DATA
+    python benchmarks/depth.py losses --config depth_nyu --data_dir DATA
+    python benchmarks/depth.py examples --output FOLDER
 
-Trains a packaged configuration (`depth_nyu` or `depth_scenes`) once for each loss and once more with L1 and the
-discriminator, through the command line, and scores each best.ckpt on the test pairs. The maps that see no picture give
-every pixel what the training maps have there: the mean, the geometric mean, the median, and what has the least relative
-error.
+"losses" trains a packaged configuration (`depth_nyu`, `depth_dfd` or `depth_scenes`) once for each loss and once more
+with L1 and the discriminator, through the command line, and scores each best.ckpt on the test pairs. The maps that see
+no picture give every pixel what the training maps have there: the mean, the geometric mean, the median, and what has
+the least relative error. "examples" trains on 50, 500 and 5,000 of the drawn rooms with L1, with and without the
+discriminator, for the same number of batches, and draws the errors over the number of rooms (it needs matplotlib).
+A run that is there already is not trained again.
 """
 
 import argparse
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from packaged import DEVICE, enter, train
+from packaged import DEVICE, enter, train_once
 from torch import Tensor
 
 import datamodules
 from lightning_genmodels.configs import packaged_configs
 from lightning_genmodels.metrics import DepthErrors
+from lightning_genmodels.pictures import save_png
 
 COLUMNS = ("rel", "log10", "rms", "rmslog", "delta1", "delta2", "delta3")
 VARIANTS = {
@@ -73,17 +78,10 @@ def show(name: str, row: dict[str, float], more: str = "") -> None:
     print(f"| {name} | " + " | ".join(f"{row[column]:.3f}" for column in COLUMNS) + f" | {more} |", flush=True)
 
 
-def main() -> None:
-    """Measures and prints the table."""
-    parser = argparse.ArgumentParser(description="Depth by each loss, beside maps that see no picture.")
-    parser.add_argument("--config", default="depth_scenes", help="default: %(default)s")
-    parser.add_argument("--data_dir", help="folder of the data sets, where the configuration's are files")
-    parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), help="all where none is named")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", help="folder of the runs; a temporary one where none is given")
-    options = parser.parse_args()
+def losses(options: argparse.Namespace) -> None:
+    """Prints the table of the losses."""
     data_dir = None if options.data_dir is None else str(Path(options.data_dir).resolve())
-    enter(options.output)
+    folder = enter(options.output)
     data = loaded(options.config, data_dir, options.seed)
     model = yaml.safe_load(packaged_configs()[options.config].read_text())["model"].get("init_args", {})
     errors = DepthErrors(model.get("cap", 10.0), model.get("crop", "none"))
@@ -92,9 +90,61 @@ def main() -> None:
     for name, flat in blind_maps(depth).items():
         show(name, scored(data, lambda images, flat=flat: flat.expand(len(images), -1, -1, -1), errors))
     where = () if data_dir is None else ("--data.data_dir", data_dir)
+    length = () if options.epochs is None else ("--trainer.max_epochs", str(options.epochs))
     for name in options.variants or VARIANTS:
-        run = train(options.config, options.seed, *where, *VARIANTS[name])
+        run = train_once(folder / name, options.config, options.seed, *where, *length, *VARIANTS[name])
         show(name, scored(data, run.model.translate, errors), f"{run.minutes:.1f}")
+
+
+def examples(options: argparse.Namespace) -> None:
+    """Prints the errors by the number of rooms, and draws them."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    folder = enter(options.output)
+    steps = str(options.batches)
+    length = ("--trainer.max_epochs", "-1", "--trainer.max_steps", steps, "--trainer.check_val_every_n_epoch", "null",
+              "--trainer.val_check_interval", str(options.batches // 6))  # fmt: skip
+    data = loaded("depth_scenes", None, 0)
+    figure, axes = plt.subplots(figsize=(5, 3.5))
+    print(f"| rooms | seed | loss | {' | '.join(COLUMNS)} | core minutes |")
+    print(f"| ---: | ---: | --- |{' ---: |' * (len(COLUMNS) + 1)}")
+    for name in ("l1", "l1 + discriminator"):
+        found: dict[int, list[float]] = {50: [], 500: [], 5000: []}
+        for (count, errors), seed in product(found.items(), range(options.seeds)):
+            count_option = ("--data.train_count", str(count))
+            run = train_once(
+                folder / f"{count} {name} {seed}", "depth_scenes", seed, *count_option, *length, *VARIANTS[name]
+            )
+            row = scored(data, run.model.translate, DepthErrors())
+            errors.append(row["rms"])
+            show(f"{count} | {seed} | {name}", row, f"{run.minutes:.1f}")
+        (line,) = axes.semilogx(list(found), [sum(errors) / len(errors) for errors in found.values()], label=name)
+        for count, errors in found.items():
+            axes.semilogx([count] * len(errors), errors, "o", color=line.get_color())
+    axes.set(xlabel="rooms trained on", ylabel="rms of the test rooms, metres")
+    axes.legend()
+    figure.tight_layout()
+    figure.canvas.draw()
+    save_png(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy(), folder / "examples.png")
+
+
+def main() -> None:
+    """Runs one of the two."""
+    parser = argparse.ArgumentParser(description="Depth by each loss, and by how many examples there are.")
+    parser.add_argument("what", choices=("losses", "examples"))
+    parser.add_argument("--output", help="folder of the runs and the plot; a temporary one where none is given")
+    group = parser.add_argument_group("losses")
+    group.add_argument("--config", default="depth_scenes", help="default: %(default)s")
+    group.add_argument("--data_dir", help="folder of the data sets, where the configuration's are files")
+    group.add_argument("--variants", nargs="*", choices=list(VARIANTS), help="all where none is named")
+    group.add_argument("--epochs", type=int, help="of each training; the configuration's where none are given")
+    group.add_argument("--seed", type=int, default=0)
+    group = parser.add_argument_group("examples")
+    group.add_argument("--batches", type=int, default=1500, help="of 8 rooms (default: %(default)s)")
+    group.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    {"losses": losses, "examples": examples}[options.what](options)
 
 
 if __name__ == "__main__":
