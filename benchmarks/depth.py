@@ -1,7 +1,7 @@
 """Depth from one picture: every loss within the same budget, beside maps that see no picture; what examples are worth.
 
-    python benchmarks/depth.py losses --config depth_nyu --data_dir DATA
-    python benchmarks/depth.py examples --output FOLDER
+    OMP_NUM_THREADS=1 python benchmarks/depth.py losses --config depth_nyu --data_dir DATA
+    OMP_NUM_THREADS=1 python benchmarks/depth.py examples --output FOLDER
 
 "losses" trains a packaged configuration (`depth_nyu`, `depth_dfd` or `depth_scenes`) once for each loss and once more
 with L1 and the discriminator, through the command line, and scores each best.ckpt on the test pairs. The maps that see

@@ -47,8 +47,20 @@ def init_small(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+class Affine(nn.Module):
+    """x -> scale x + shift."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale, self.shift = scale, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return self.scale * x + self.shift
+
+
 class StackedGAN(GAN):
-    """The networks that both protocols have, of 5x5 convolutions; z is uniform in PacGAN's."""
+    """The networks that both protocols have, of 5x5 convolutions."""
 
     def build_generator(self) -> nn.Module:
         """(N, latent_dim) -> (N, 3, 28, 28) in [-1, 1], by maps of 2, 4, 7 and 14 pixels."""
@@ -69,9 +81,32 @@ class StackedGAN(GAN):
             before = width
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * 4, 1), nn.Flatten(0)).apply(init_small)
 
+
+class PacGANsProtocol(StackedGAN):
+    """What that paper's code does, and its text does not say.
+
+    The networks see stacks in [0, 1], though the generator ends in a hyperbolic tangent: it begins at an empty
+    background. Each place of a pack is normalised by itself. All steps on a batch have the same latents, which are
+    uniform.
+    """
+
+    def build_generator(self) -> nn.Module:
+        """As the others', to be shown in [0, 1], where it may leave that."""
+        return nn.Sequential(super().build_generator(), Affine(2, -1))
+
+    def build_discriminator(self) -> nn.Module:
+        """As the others', of images in [0, 1]."""
+        return nn.Sequential(Affine(0.5, 0.5), super().build_discriminator())
+
+    def generate(self, batch: Any) -> Tensor:
+        """Images in [-1, 1], each place of the packs a batch of its own."""
+        self.check_batch(batch)
+        self._seed_noise()
+        latents = self._latents(len(batch[0]), self.noise)
+        return torch.stack([self.generator(part) for part in latents.chunk(self.packing)], 1).flatten(0, 1)
+
     def _latents(self, n: int, generator: torch.Generator | None) -> Tensor:
-        normal = super()._latents(n, generator)
-        return 2 * torch.special.ndtr(normal) - 1 if self.penalty == "none" else normal
+        return 2 * torch.special.ndtr(super()._latents(n, generator)) - 1
 
 
 class Clock(Callback):
@@ -125,7 +160,8 @@ def main() -> None:
     checkpoint = folder / f"{name}.ckpt"
     seed_everything(options.seed, verbose=False)
     settings = PROTOCOLS[options.protocol]
-    model = StackedGAN((3, 28, 28), packing=options.packing, ema_decay=0, **settings)
+    protocol = PacGANsProtocol if options.protocol == "pacgan" else StackedGAN
+    model = protocol((3, 28, 28), packing=options.packing, ema_decay=0, **settings)
     data = StackedMNISTDataModule(
         options.data_dir, digits="all", batch_size=64 * options.packing, seed=options.seed, download=False
     )
