@@ -25,7 +25,6 @@ from torch import Tensor
 import datamodules
 from lightning_genmodels.configs import packaged_configs
 from lightning_genmodels.metrics import DepthErrors
-from lightning_genmodels.pictures import save_png
 
 COLUMNS = ("rel", "log10", "rms", "rmslog", "delta1", "delta2", "delta3")
 VARIANTS = {
@@ -99,11 +98,10 @@ def losses(options: argparse.Namespace) -> None:
 def examples(options: argparse.Namespace) -> None:
     """Prints the errors by the number of rooms, and draws them."""
     import matplotlib.pyplot as plt
-    import numpy as np
 
     folder = enter(options.output)
-    steps = str(options.batches)
-    length = ("--trainer.max_epochs", "-1", "--trainer.max_steps", steps, "--trainer.check_val_every_n_epoch", "null",
+    length = ("--trainer.max_epochs", "-1", "--trainer.max_steps", str(options.batches),
+              "--trainer.check_val_every_n_epoch", "null",
               "--trainer.val_check_interval", str(options.batches // 6))  # fmt: skip
     data = loaded("depth_scenes", None, 0)
     figure, axes = plt.subplots(figsize=(5, 3.5))
@@ -125,8 +123,7 @@ def examples(options: argparse.Namespace) -> None:
     axes.set(xlabel="rooms trained on", ylabel="rms of the test rooms, metres")
     axes.legend()
     figure.tight_layout()
-    figure.canvas.draw()
-    save_png(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy(), folder / "examples.png")
+    figure.savefig(folder / "examples.png")
 
 
 def main() -> None:

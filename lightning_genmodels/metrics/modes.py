@@ -165,13 +165,12 @@ class ModeCoverage(Metric):
             "mode_kl": (math.log(len(shares)) - torch.special.entr(shares).sum()).clamp_min(0),
             "high_quality": self.high / self.total,
         }
-        if self.by == "probabilities":
-            return scores
-        if self.by != "centres":
+        if self.by in ("digits", "stacked_digits"):
             return {f"{name}_digits": value for name, value in scores.items()}
-        n = self.counts[found, None]
-        variance = self.squares[found] / n - (self.sums[found] / n).square()
-        spreads = variance.clamp_min(0).mean(1).sqrt()
-        for name, quantile in (("mode_spread_min", 0.0), ("mode_spread", 0.5), ("mode_spread_max", 1.0)):
-            scores[name] = spreads.quantile(quantile) if len(spreads) else shares.new_zeros(())
+        if self.by == "centres":
+            n = self.counts[found, None]
+            variance = self.squares[found] / n - (self.sums[found] / n).square()
+            spreads = variance.clamp_min(0).mean(1).sqrt()
+            for name, quantile in (("mode_spread_min", 0.0), ("mode_spread", 0.5), ("mode_spread_max", 1.0)):
+                scores[name] = spreads.quantile(quantile) if len(spreads) else shares.new_zeros(())
         return scores

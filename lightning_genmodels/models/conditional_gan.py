@@ -291,7 +291,7 @@ class ConditionalGAN(GAN):
                 f"ConditionalGAN: labels of the shape {tuple(labels.shape)} for {n} images; expected as many."
             )
         check_labels(labels, len(self.label_names))
-        if self.labels_are_attributes and not labels.is_floating_point():
+        if not labels.is_floating_point() and self.labels_are_attributes:
             raise GenmodelsError(
                 f"ConditionalGAN: labels are {labels.dtype}, of classes, but the model was trained on attributes; "
                 f"expected floating point ({n}, {len(self.label_names)})."
