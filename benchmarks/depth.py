@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/depth.py losses --config depth_nyu --data_dir DATA
     OMP_NUM_THREADS=1 python benchmarks/depth.py examples --output FOLDER
 
-"losses" trains a packaged configuration (`depth_nyu` or `depth_scenes`) once for each loss and once more
+"losses" trains a packaged configuration (`depth_nyu`, `depth_dfd` or `depth_scenes`) once for each loss and once more
 with L1 and the discriminator, through the command line, and scores each best.ckpt on the test pairs. The maps that see
 no picture give every pixel what the training maps have there: the mean, the geometric mean, the median, and what has
 the least relative error. "examples" trains on 50, 500 and 5,000 of the drawn rooms with L1, with and without the

@@ -13,7 +13,7 @@ from lightning_genmodels.cli.configs import read_header
 from lightning_genmodels.configs import packaged_configs
 
 CONFIGS = packaged_configs()
-FEW = ("FacadesDataModule", "NYUDepthDataModule")  # of which the made sets have 12 items
+FEW = ("DFDIndoorDataModule", "FacadesDataModule", "NYUDepthDataModule")  # of which the made sets have 12 items
 
 
 def test_configs_are_found():

@@ -73,6 +73,7 @@ def write_sets(root):
     _celeba(root, 80)
     _pairs(root / "facades")
     _nyu(root)
+    _dfd(root)
 
 
 FILES = {"image_size": SIDE, "download": False}
