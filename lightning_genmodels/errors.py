@@ -7,3 +7,10 @@ class GenmodelsError(Exception):
     The message is one sentence that names what is wrong, its value and what was expected. The command line
     prints it alone; any other exception is a bug and keeps its traceback.
     """
+
+
+def check_options(owner: object, *checks: tuple[str, object, bool, str]) -> None:
+    """Raises GenmodelsError for the first (option, its value, whether that is valid, what was expected) that is not."""
+    for option, value, valid, expected in checks:
+        if not valid:
+            raise GenmodelsError(f"{type(owner).__name__}: {option} is {value!r}; expected {expected}.")

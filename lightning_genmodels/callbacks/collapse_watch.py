@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 
 
 class CollapseWatch(Callback):
@@ -46,15 +46,14 @@ class CollapseWatch(Callback):
         patience: int = 5,
         stop: bool = False,
     ) -> None:
-        for option, value, valid, expected in (
+        check_options(
+            self,
             ("every_n_steps", every_n_steps, every_n_steps >= 1, "1 or more"),
             ("warm_up", warm_up, warm_up >= 0, "0 or more"),
             ("diversity_floor", diversity_floor, diversity_floor >= 0, "0 or more"),
             ("separation_ceiling", separation_ceiling, 0 < separation_ceiling <= 1, "above 0, and 1 at most"),
             ("patience", patience, patience >= 1, "1 or more"),
-        ):
-            if not valid:
-                raise GenmodelsError(f"CollapseWatch: {option} is {value}; expected {expected}.")
+        )
         self.every_n_steps = every_n_steps
         self.warm_up = warm_up
         self.diversity_floor = diversity_floor

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.image import PeakSignalNoiseRatio
 
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.autoencoder import Autoencoder
 from lightning_genmodels.models.checks import check_images
@@ -129,7 +129,8 @@ class DenoisingAutoencoder(Autoencoder):
             schedule=schedule,
         )
         layers = len(self.hidden_sizes) + 1 if network == "mlp" else 1
-        for option, value, valid, expected in (
+        check_options(
+            self,
             (
                 "optimizer",
                 optimizer,
@@ -149,9 +150,7 @@ class DenoisingAutoencoder(Autoencoder):
                 0 <= frozen_layers < layers,
                 f"0 or more, below {layers}, the number of layers" if network == "mlp" else "0 for network 'conv'",
             ),
-        ):
-            if not valid:
-                raise GenmodelsError(f"DenoisingAutoencoder: {option} is {value!r}; expected {expected}.")
+        )
         if frozen_layers and not (
             isinstance(self.encoder, MLPEncoder) and isinstance(self.decoder, MLPDecoder | TiedDecoder)
         ):

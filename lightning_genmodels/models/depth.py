@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import DenseNet121_Weights, densenet121
 
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.depth import DEPTH_LOSSES, DepthLossName
 from lightning_genmodels.metrics.depth import CROPS, NEAREST, DepthCropName, DepthErrors
@@ -108,7 +108,8 @@ class DepthEstimation(AdversarialModel):
         least = 33 if network == "d3net" else 3  # of which normalisation has 2x2 pixels left
         deepest = halvings_to_two(*shape[1:]) if len(shape) == 3 else 0
         chosen = min(DEPTH, deepest) if network_depth is None else network_depth
-        for option, value, valid, expected in (
+        check_options(
+            self,
             (
                 "image_shape",
                 shape,
@@ -123,9 +124,7 @@ class DepthEstimation(AdversarialModel):
             ("adversarial_weight", adversarial_weight, 0 <= adversarial_weight < float("inf"), "0 or more, and finite"),
             ("cap", cap, NEAREST < cap < float("inf"), f"above {NEAREST} metres, and finite"),
             ("crop", crop, crop in CROPS, f"one of {', '.join(CROPS)}"),
-        ):
-            if not valid:
-                raise GenmodelsError(f"DepthEstimation: {option} is {value!r}; expected {expected}.")
+        )
         if adversarial_weight and not fits(PATCH, *shape[1:]):
             raise GenmodelsError(
                 f"DepthEstimation: image_shape is {shape}; expected 12 pixels or more with adversarial_weight above 0."

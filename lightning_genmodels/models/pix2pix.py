@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_genmodels.checkpoints import read_weights
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES, feature_matching
 from lightning_genmodels.metrics import ImagePSNR, SlicedWasserstein
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
@@ -129,7 +129,8 @@ class Pix2Pix(AdversarialModel):
             )
         chosen = halvings if network_depth is None else network_depth
         losses = get_args(PairedLossName)
-        for option, value, valid, expected in (
+        check_options(
+            self,
             ("target_channels", target_channels, target_channels >= 1, "1 or more"),
             (
                 "network_depth",
@@ -151,9 +152,7 @@ class Pix2Pix(AdversarialModel):
                 feature_weight == 0 or adversarial_weight > 0,
                 "0 with adversarial_weight 0, which has no discriminator",
             ),
-        ):
-            if not valid:
-                raise GenmodelsError(f"Pix2Pix: {option} is {value!r}; expected {expected}.")
+        )
         sizes = [size for size in PATCHES if fits(size, rows, columns, discriminator_scales)]
         if patch_size is not None and patch_size not in sizes:
             raise GenmodelsError(

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from lightning_genmodels.checkpoints import note_class
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.losses.regression import IMAGE_LOSSES, ImageLossName
 from lightning_genmodels.metrics import ImagePSNR
 from lightning_genmodels.models.checks import (
@@ -110,7 +110,8 @@ class ImageRegression(LightningModule):
         layers = min(DEPTHS[network], deepest) if network_depth is None else network_depth
         channels = WIDTHS[network] if width is None else width
         least = 2 if network == "dncnn" else 1
-        for option, value, valid, expected in (
+        check_options(
+            self,
             (
                 "target_channels",
                 target_channels,
@@ -139,9 +140,7 @@ class ImageRegression(LightningModule):
                 "two numbers from 0 on, the smaller first",
             ),
             ("learning_rate", learning_rate, 0 < learning_rate < math.inf, "above 0, and finite"),
-        ):
-            if not valid:
-                raise GenmodelsError(f"ImageRegression: {option} is {value}; expected {expected}.")
+        )
         self.save_hyperparameters()
         self.image_shape = (image_shape[0], image_shape[1], image_shape[2])
         self.target_channels = image_shape[0] if task == "denoise" else target_channels

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.losses.divergence import bernoulli_divergence
 from lightning_genmodels.losses.reconstruction import mse
 from lightning_genmodels.metrics import UnitActivity
@@ -88,14 +88,13 @@ class SparseAutoencoder(Autoencoder):
                 f"SparseAutoencoder: code_activation is {code_activation!r}, whose values do not lie in (0, 1) as the "
                 "divergence from rho needs; expected 'sigmoid'."
             )
-        for option, value, valid, expected in (
+        check_options(
+            self,
             ("rho", rho, 0 < rho < 1, "above 0 and below 1"),
             ("beta", beta, 0 <= beta < math.inf, "0 or more, and finite"),
             ("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "0 or more, and finite"),
             ("activation_decay", activation_decay, 0 <= activation_decay < 1, "at least 0 and below 1"),
-        ):
-            if not valid:
-                raise GenmodelsError(f"SparseAutoencoder: {option} is {value}; expected {expected}.")
+        )
         self.rho = rho
         self.beta = beta
         self.weight_decay = weight_decay

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import check_options
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.regression import IMAGE_LOSSES, ImageLossName
 from lightning_genmodels.metrics import ImagePSNR, SlicedWasserstein
@@ -103,7 +103,8 @@ class SuperResolution(AdversarialModel):
         )
         shape = tuple(image_shape)
         least = SMALLEST_JUDGED if adversarial_weight else SMALLEST
-        for option, value, valid, expected in (
+        check_options(
+            self,
             ("scale", scale, scale in (2, 4), "2 or 4"),
             (
                 "image_shape",
@@ -126,9 +127,7 @@ class SuperResolution(AdversarialModel):
                 adversarial_loss in get_args(EnlargingLossName),
                 f"one of {', '.join(get_args(EnlargingLossName))}",
             ),
-        ):
-            if not valid:
-                raise GenmodelsError(f"SuperResolution: {option} is {value!r}; expected {expected}.")
+        )
         self.save_hyperparameters()
         self.image_shape = (image_shape[0], image_shape[1], image_shape[2])
         self.scale = scale

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.losses.divergence import gaussian_divergence
 from lightning_genmodels.losses.likelihood import (
     DecoderDistributionName,
@@ -89,7 +89,8 @@ class VAE(Autoencoder):
             learning_rate=learning_rate,
             schedule=schedule,
         )
-        for option, value, valid, expected in (
+        check_options(
+            self,
             (
                 "decoder_distribution",
                 decoder_distribution,
@@ -105,9 +106,7 @@ class VAE(Autoencoder):
                 output_activation == "sigmoid" or decoder_distribution == "gaussian",
                 "'sigmoid' for a 'bernoulli' decoder_distribution",
             ),
-        ):
-            if not valid:
-                raise GenmodelsError(f"VAE: {option} is {value!r}; expected {expected}.")
+        )
         self.decoder_distribution = decoder_distribution
         self.decoder_scale = decoder_scale
         self.beta = beta
