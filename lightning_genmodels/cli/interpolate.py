@@ -12,29 +12,29 @@ from datamodules.decoding import read_image
 from lightning_genmodels.cli.data import add_data_arguments, data_of, float_batches
 from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.pictures import image_grid, save_gif, save_png
+from lightning_genmodels.pictures import image_grid, save_animation, save_png
 
 
 def interpolate(argv: list[str]) -> None:
     """Runs the command."""
     parser = SmallParser(
         "interpolate",
-        "Combines two codes: draws the images on the way from one to the other, each pair a row of a PNG, or an "
-        "animated GIF. An autoencoder's ends are images, by default of the run's test split; a GAN's are drawn.",
+        "Combines two codes: draws the images on the way from one to the other, each pair a row of a PNG, or in "
+        "a GIF or WebP. An autoencoder's ends are images, by default of the run's test split; a GAN's are drawn.",
     )
     add_model_arguments(parser)
     add_data_arguments(parser)
     parser.add_argument("--images", nargs=2, metavar="FILE", help="the two images to go between, for an autoencoder")
     parser.add_argument("--count", type=int, default=8, help="pairs, where they are not given as images (default: 8)")
     parser.add_argument("--steps", type=int, default=12, help="images on the way, both ends included (default: 12)")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the picture to write, .png or .gif")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the picture to write, .png, .gif or .webp")
     options = parser.parse_args(argv)
     output = Path(options.output)
     for option, value, least in (("count", options.count, 1), ("steps", options.steps, 2)):
         if value < least:
             raise GenmodelsError(f"--{option} is {value}; expected {least} or more.")
-    if output.suffix.lower() not in (".png", ".gif") or output.is_dir():
-        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png or .gif.")
+    if output.suffix.lower() not in (".png", ".gif", ".webp") or output.is_dir():
+        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png, .gif or .webp.")
     model: Any = model_on_device(options)
     if not hasattr(model, "interpolate"):
         raise GenmodelsError(
@@ -47,7 +47,7 @@ def interpolate(argv: list[str]) -> None:
             save_png(image_grid(path.flatten(0, 1), columns=options.steps), output)
         else:
             frames = [image_grid(images) for images in path.transpose(0, 1)]
-            save_gif([*frames, *frames[-2:0:-1]], output)  # there and back again
+            save_animation([*frames, *frames[-2:0:-1]], output)  # there and back again
     print(f"{len(path)} pairs, {options.steps} steps: {output}")
 
 

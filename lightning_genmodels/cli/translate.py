@@ -27,7 +27,7 @@ from lightning_genmodels.pictures import (
     image_grid,
     in_colours,
     points_of,
-    save_gif,
+    save_animation,
     save_ply,
     save_result,
     turn,
@@ -175,7 +175,7 @@ def save_scene(depth: Tensor, image: Tensor, options: Namespace) -> None:
     if options.turn is not None:
         frames = turn(points, colours, camera, size)
         with writing(options.turn):
-            save_gif(frames, options.turn)
+            save_animation(frames, options.turn)
         print(f"a turn: {options.turn}")
 
 
@@ -191,7 +191,7 @@ def translate_gif(model: Any, source: Path, output: Path, options: Namespace) ->
         raise GenmodelsError(f"--input {source} is damaged ({error}); expected a whole GIF.") from error
     made = [as_frame(model, translated(model, frame, options)) for frame, _ in shown]
     with writing(output):
-        save_gif(made, output, [seconds for _, seconds in shown])
+        save_animation(made, output, [seconds for _, seconds in shown])
     print(f"{len(made)} frames: {output}")
 
 

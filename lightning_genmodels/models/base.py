@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lightning_genmodels._lightning import allow_unused_parameters
 from lightning_genmodels.checkpoints import note_class
-from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.models.checks import finite_sum, row_is_due
 from lightning_genmodels.models.schedules import training_steps
 from lightning_genmodels.models.splitting import split_batch
@@ -82,7 +82,8 @@ class AdversarialModel(LightningModule):
             learning_rate if discriminator_learning_rate is None else discriminator_learning_rate
         )
         rates = (generator_learning_rate, discriminator_learning_rate)
-        for option, value, valid, expected in (
+        check_options(
+            self,
             ("learning_rate", rates, min(rates) > 0, "above 0"),
             ("betas", betas, len(betas) == 2 and all(0 <= b < 1 for b in betas), "two numbers in [0, 1)"),
             ("schedule", schedule, schedule in ("none", "linear"), "'none' or 'linear'"),
@@ -92,12 +93,10 @@ class AdversarialModel(LightningModule):
             ("discriminator_steps", discriminator_steps, discriminator_steps >= 1, "1 or more"),
             ("generator_steps", generator_steps, generator_steps >= 1, "1 or more"),
             ("ema_decay", ema_decay, 0 <= ema_decay < 1, "at least 0 and below 1"),
-        ):
-            if not valid:
-                raise GenmodelsError(f"{type(self).__name__}: {option} is {value!r}; expected {expected}.")
+        )
         self.automatic_optimization = False
         self.learning_rates = rates
-        self.betas = (float(betas[0]), float(betas[1]))  # Adam takes no whole numbers
+        self.betas = ((float(betas[0]), float(betas[1])),) * 2  # of each network; Adam takes no whole numbers
         self.schedule = schedule
         self.decay_start = decay_start
         self.gradient_clip = gradient_clip
@@ -237,10 +236,9 @@ class AdversarialModel(LightningModule):
             return lambda: None
         average, current = list(self.generator_ema.parameters()), list(self.generator.parameters())
         buffers = list(zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True))
-        lerp = get_ema_multi_avg_fn(self.ema_decay)
 
         def update() -> None:
-            lerp(average, current, 0)
+            get_ema_multi_avg_fn(self.ema_decay)(average, current, 0)
             for kept, value in buffers:
                 kept.copy_(value)
 
@@ -274,9 +272,10 @@ class AdversarialModel(LightningModule):
         """Adam for the generator and, where there is one, for the discriminator, in this order."""
         # Fused Adam saves 80 us a step; with a gradient scaler it would unscale too late for clipping.
         fused = self.trainer.scaler is None
+        networks = (self.generator, self.discriminator)
         return [
-            torch.optim.Adam(network.parameters(), lr=rate, betas=self.betas, fused=fused)
-            for network, rate in zip((self.generator, self.discriminator), self.learning_rates, strict=True)
+            torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=fused)
+            for network, rate, betas in zip(networks, self.learning_rates, self.betas, strict=True)
             if any(True for _ in network.parameters())
         ]
 
@@ -303,9 +302,9 @@ class AdversarialModel(LightningModule):
     def on_train_start(self) -> None:
         """Lightning's hook, called once a checkpoint is restored: this model's options win over the optimizers'."""
         self._last_terms = {name: value.to(self.device) for name, value in self._last_terms.items()}
-        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=False):
+        for optimizer, rate, betas in zip(self._optimizers(), self.learning_rates, self.betas, strict=False):
             for group in optimizer.param_groups:
-                group["lr"], group["betas"] = rate, self.betas
+                group["lr"], group["betas"] = rate, betas
         if self.schedule == "linear":
             self._total_steps = training_steps(self, "schedule is 'linear'")
 

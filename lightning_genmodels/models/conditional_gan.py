@@ -11,6 +11,7 @@ from lightning_genmodels.losses.adversarial import AdversarialLossName
 from lightning_genmodels.losses.penalties import PenaltyName
 from lightning_genmodels.models.base import ScheduleName
 from lightning_genmodels.models.gan import GAN
+from lightning_genmodels.models.interpolation import latent_path
 from lightning_genmodels.models.labels import as_vectors, check_labels, labels_of
 from lightning_genmodels.models.ranges import to_unit
 from lightning_genmodels.networks.conditional import (
@@ -248,7 +249,7 @@ class ConditionalGAN(GAN):
         Raises:
             GenmodelsError: for latents of different shapes or another length, fewer than 2 steps, or labels as above.
         """
-        path = self._path(z0, z1, steps)
+        path = latent_path(z0, z1, steps, self.latent_dim)
         wanted = self._wanted(len(path), labels).repeat_interleave(steps, 0)
         images: Tensor = self._draw(path.flatten(0, 1), wanted).unflatten(0, path.shape[:2])
         return images
@@ -299,4 +300,4 @@ class ConditionalGAN(GAN):
         return as_vectors(labels.to(self.device), len(self.label_names))
 
     def _sample_like(self, batch: Any) -> Tensor:
-        return self.sample(len(batch[0]), labels=labels_of(batch), generator=self._eval_noise)
+        return self.sample(len(batch[0]), labels=labels_of(batch), generator=self.scores.noise)

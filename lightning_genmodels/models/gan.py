@@ -1,38 +1,22 @@
 """GAN: unconditional generation, its loss, penalty and networks chosen by name."""
 
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLossName
 from lightning_genmodels.losses.penalties import PENALTIES, PenaltyName, clip_weights
-from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
-from lightning_genmodels.metrics.collection import process_share
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
 from lightning_genmodels.models.checks import check_images
-from lightning_genmodels.models.interpolation import spherical_path
+from lightning_genmodels.models.interpolation import latent_path
 from lightning_genmodels.models.ranges import to_signed, to_unit
+from lightning_genmodels.models.scoring import LEAST_SCORED, Judged, SampleScores
 from lightning_genmodels.modes import in_eval_mode
 from lightning_genmodels.networks.pairs import CONVOLUTIONAL_SIZES, GENERATORS, NetworkName, make_discriminator
 
 SAMPLES_AT_ONCE = 512
-
-
-class Judged(NamedTuple):
-    """What a discriminator was trained on, and what it made of it.
-
-    Attributes:
-        real_logits: (N,), or one for each pack, before any sigmoid.
-        fake_logits: the same of the generated images.
-        fake: (N, C, H, W), these images in [0, 1].
-    """
-
-    real_logits: Tensor
-    fake_logits: Tensor
-    fake: Tensor
 
 
 class GAN(AdversarialModel):
@@ -138,7 +122,7 @@ class GAN(AdversarialModel):
             ("penalty_weight", penalty_weight, 0),
             ("penalty_interval", penalty_interval, 1),
             ("packing", packing, 1),
-            ("score_count", score_count, 6),  # coverage asks for a fifth neighbour
+            ("score_count", score_count, LEAST_SCORED),
         ):
             if not number >= least:
                 raise GenmodelsError(f"{name}: {option} is {number}; expected {least} or more.")
@@ -165,11 +149,7 @@ class GAN(AdversarialModel):
         self.penalty_weight = penalty_weight
         self.penalty_interval = penalty_interval
         self.packing = packing
-        self.score_count = score_count
-        self.scores = MetricCollection(
-            [PrecisionRecall(k=3), DensityCoverage(k=5)],
-            compute_groups=[["PrecisionRecall", "DensityCoverage"]],  # the features are kept once
-        )
+        self.scores = SampleScores(score_count)
         self._judged: tuple[Tensor, Tensor, Tensor] | None = None
         self.build_networks()
 
@@ -312,15 +292,9 @@ class GAN(AdversarialModel):
         Raises:
             GenmodelsError: for latents of different shapes or another length, or fewer than 2 steps.
         """
-        path = self._path(z0, z1, steps)
+        path = latent_path(z0, z1, steps, self.latent_dim)
         images: Tensor = self._draw(path.flatten(0, 1)).unflatten(0, path.shape[:2])
         return images
-
-    def _path(self, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
-        path = spherical_path(z0, z1, steps)
-        if path.shape[-1] != self.latent_dim:
-            raise GenmodelsError(f"interpolate: the latents have {path.shape[-1]} entries; expected {self.latent_dim}.")
-        return path
 
     def _draw(self, *inputs: Tensor) -> Tensor:
         network = self.averaged_generator
@@ -334,33 +308,23 @@ class GAN(AdversarialModel):
 
     def on_validation_epoch_start(self) -> None:
         """Lightning's hook: the same latents at every validation."""
-        self._eval_noise = torch.Generator().manual_seed(self.global_rank)
-        self._unscored = process_share(self.score_count, self.global_rank, self.trainer.world_size)
+        self.scores.begin(self)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects the images and as many samples."""
-        images = batch[0]
-        check_images(images, self.image_shape)
-        if self._unscored:
-            self.scores.update(images[: self._unscored], real=True)
-            self.scores.update(self._sample_like(batch)[: self._unscored], real=False)
-            self._unscored -= min(self._unscored, len(images))
+        check_images(batch[0], self.image_shape)
+        self.scores.update(batch[0], lambda: self._sample_like(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/precision`, `val/recall`, `val/density` and `val/coverage`."""
-        self._log_scores("val")
+        self.scores.log(self, "val")
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
 
     def on_test_epoch_end(self) -> None:
         """Logs the same four under `test/`."""
-        self._log_scores("test")
-
-    def _log_scores(self, stage: str) -> None:
-        if not self.trainer.sanity_checking:
-            self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()}, sync_dist=True)
-        self.scores.reset()
+        self.scores.log(self, "test")
 
     on_predict_epoch_start = on_validation_epoch_start
 
@@ -369,4 +333,4 @@ class GAN(AdversarialModel):
         return self._sample_like(batch)
 
     def _sample_like(self, batch: Any) -> Tensor:
-        return self.sample(len(batch[0]), generator=self._eval_noise)
+        return self.sample(len(batch[0]), generator=self.scores.noise)

@@ -32,6 +32,14 @@ def spherical_path(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     return torch.where(flat, torch.lerp(start, end, share), path).to(z0)
 
 
+def latent_path(z0: Tensor, z1: Tensor, steps: int, latent_dim: int) -> Tensor:
+    """The great circle between latents of a generator; GenmodelsError where they have another length."""
+    path = spherical_path(z0, z1, steps)
+    if path.shape[-1] != latent_dim:
+        raise GenmodelsError(f"interpolate: the latents have {path.shape[-1]} entries; expected {latent_dim}.")
+    return path
+
+
 def _shares(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     if z0.shape != z1.shape or z0.ndim != 2:
         raise GenmodelsError(

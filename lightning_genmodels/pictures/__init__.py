@@ -1,6 +1,6 @@
 """Pictures of batches: uint8 arrays and files."""
 
-from lightning_genmodels.pictures.animation import save_gif
+from lightning_genmodels.pictures.animation import save_animation
 from lightning_genmodels.pictures.colours import class_colours, depth_colours, with_caption
 from lightning_genmodels.pictures.grid import Picture, image_grid, in_colours, save_png, to_uint8
 from lightning_genmodels.pictures.maps import colour_map_beside, depth_panel, save_classes, save_depth, save_result
@@ -22,9 +22,9 @@ __all__ = [
     "in_colours",
     "picture_of",
     "points_of",
+    "save_animation",
     "save_classes",
     "save_depth",
-    "save_gif",
     "save_ply",
     "save_png",
     "save_result",

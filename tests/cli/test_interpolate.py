@@ -138,6 +138,11 @@ def test_an_animation_goes_there_and_back(autoencoder):
         assert np.abs(np.asarray(frame).astype(int) - expected).max() <= 1
 
 
+def test_a_webp_is_the_same_animation(autoencoder):
+    with Image.open(interpolate(autoencoder, "--count", 3, "--steps", 5, output="out.webp")) as image:
+        assert (image.format, image.n_frames) == ("WEBP", 8)
+
+
 def test_an_animation_of_two_steps_has_two_frames(autoencoder):
     with Image.open(interpolate(autoencoder, "--count", 1, "--steps", 2, output="out.gif")) as image:
         assert image.n_frames == 2
@@ -256,9 +261,9 @@ def error_of(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--output", "a.bmp"), "--output is a.bmp; expected a file name that ends in .png or .gif."),
-        (("--output", "a"), "--output is a; expected a file name that ends in .png or .gif."),
-        (("--output", "folder.png"), "--output is folder.png; expected a file name that ends in .png or .gif."),
+        (("--output", "a.bmp"), "--output is a.bmp; expected a file name that ends in .png, .gif or .webp."),
+        (("--output", "a"), "--output is a; expected a file name that ends in .png, .gif or .webp."),
+        (("--output", "folder.png"), "--output is folder.png; expected a file name that ends in .png, .gif or .webp."),
         ((), "interpolate: the following arguments are required: --output."),
         (("--output", "text.png/a.png"), "--output text.png/a.png cannot be written (File exists)."),
         (("--output", "text.png/a.gif"), "--output text.png/a.gif cannot be written (File exists)."),

@@ -190,8 +190,8 @@ def test_spectral_norm_bounds_the_slope_of_the_discriminators_layers_alone(netwo
 def test_no_more_images_are_scored_than_asked_for():
     counted = []
     model = gan(score_count=40)
-    model.scores.update = lambda given, real: counted.append((len(given), real))
-    model.scores.compute = dict
+    model.scores.metrics.update = lambda given, real: counted.append((len(given), real))
+    model.scores.metrics.compute = dict
     Trainer(accelerator="cpu", logger=False).validate(model, images(8), verbose=False)
     assert [n for n, real in counted if real] == [n for n, real in counted if not real] == [16, 16, 8]
 

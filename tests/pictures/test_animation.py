@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from lightning_genmodels.pictures import image_grid, save_gif
+from lightning_genmodels.pictures import image_grid, save_animation
 
 
 def frames(n=5, channels=1):
@@ -20,7 +20,7 @@ def read(path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_frames_read_back_in_their_order(tmp_path, channels):
     written = frames(channels=channels)
-    save_gif(written, tmp_path / "a.gif")
+    save_animation(written, tmp_path / "a.gif")
     found = read(tmp_path / "a.gif")
     assert [frame.shape for frame in found] == [frame.shape for frame in written]
     errors = np.array([[np.abs(a - b).mean() for b in written] for a in found])
@@ -29,9 +29,20 @@ def test_frames_read_back_in_their_order(tmp_path, channels):
     assert (errors + 100 * np.eye(5)).min() > 20
 
 
+def test_a_webp_keeps_every_colour_and_repeats_without_end(tmp_path):
+    written = frames(channels=3)
+    save_animation(written, tmp_path / "a.WebP", seconds=0.5)
+    with Image.open(tmp_path / "a.WebP") as image:
+        assert (image.format, image.n_frames, image.info["loop"]) == ("WEBP", 5, 0)
+        for number, frame in enumerate(written):
+            image.seek(number)
+            assert np.array_equal(np.asarray(image.convert("RGB")), frame)
+            assert image.info["duration"] == 500
+
+
 @pytest.mark.parametrize(("seconds", "milliseconds"), [({}, 80), ({"seconds": 0.5}, 500), ({"seconds": 0.02}, 20)])
 def test_it_repeats_without_end_and_shows_each_frame_as_long_as_told(tmp_path, seconds, milliseconds):
-    save_gif(frames(), tmp_path / "a.gif", **seconds)
+    save_animation(frames(), tmp_path / "a.gif", **seconds)
     with Image.open(tmp_path / "a.gif") as image:
         assert image.info["loop"] == 0  # GIF's word for ever
         for number in range(image.n_frames):
@@ -40,21 +51,21 @@ def test_it_repeats_without_end_and_shows_each_frame_as_long_as_told(tmp_path, s
 
 
 def test_the_folders_on_the_way_are_made(tmp_path):
-    save_gif(frames(2), tmp_path / "new" / "folder" / "a.gif")
-    save_gif(frames(2), str(tmp_path / "b.gif"))
+    save_animation(frames(2), tmp_path / "new" / "folder" / "a.gif")
+    save_animation(frames(2), str(tmp_path / "b.gif"))
     assert (tmp_path / "new/folder/a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 
 
 def test_one_frame_is_a_picture_that_stands(tmp_path):
     (only,) = frames(1)
-    save_gif([only], tmp_path / "a.gif")
+    save_animation([only], tmp_path / "a.gif")
     (found,) = read(tmp_path / "a.gif")
     assert np.abs(found - only).max() <= 1
 
 
 def test_a_frame_like_the_one_before_is_shown_as_long_as_any(tmp_path):
     first, second = frames(2)
-    save_gif([first, first, second], tmp_path / "a.gif", seconds=0.1)
+    save_animation([first, first, second], tmp_path / "a.gif", seconds=0.1)
     with Image.open(tmp_path / "a.gif") as image:
         durations = []
         for number in range(image.n_frames):
