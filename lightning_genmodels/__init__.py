@@ -11,6 +11,7 @@ from lightning_genmodels.models.k_sparse_autoencoder import KSparseAutoencoder
 from lightning_genmodels.models.pix2pix import Pix2Pix
 from lightning_genmodels.models.regression import ImageRegression
 from lightning_genmodels.models.sparse_autoencoder import SparseAutoencoder
+from lightning_genmodels.models.stylegan import StyleGAN
 from lightning_genmodels.models.super_resolution import SuperResolution
 from lightning_genmodels.models.vae import VAE
 from lightning_genmodels.version import __version__
@@ -27,6 +28,7 @@ __all__ = [
     "KSparseAutoencoder",
     "Pix2Pix",
     "SparseAutoencoder",
+    "StyleGAN",
     "SuperResolution",
     "__version__",
     "load_model",

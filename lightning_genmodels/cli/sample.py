@@ -27,6 +27,15 @@ def sample(argv: list[str]) -> None:
         help="of a conditional model: classes, by name or number, or attributes of training images: "
         "Smiling for with it, no-Smiling for without",
     )
+    parser.add_argument(
+        "--truncation",
+        type=float,
+        metavar="SHARE",
+        help="of a StyleGAN: how far styles lie from the mean one; below 1 more typical and less varied",
+    )
+    parser.add_argument(
+        "--noises", type=int, metavar="N", help="of a StyleGAN: draw each sample N times in a row, with other noise"
+    )
     parser.add_argument("--output", required=True, metavar="FILE.png", help="the picture to write")
     options = parser.parse_args(argv)
     output = Path(options.output)
@@ -40,11 +49,21 @@ def sample(argv: list[str]) -> None:
             f"--checkpoint {options.checkpoint} does not draw samples: its model is {type(model).__name__}; "
             "expected a generative model."
         )
+    for option in ("truncation", "noises"):
+        if getattr(options, option) is not None and not hasattr(model, "synthesize"):
+            raise GenmodelsError(f"--{option}: {type(model).__name__} takes none; expected a StyleGAN's checkpoint.")
+    if options.noises is not None and options.noises < 1:
+        raise GenmodelsError(f"--noises is {options.noises}; expected 1 or more.")
     count = options.count or (POINTS if model.image_shape == POINT else IMAGES)
-    if options.labels is None:
-        images, columns = model.sample(count, generator=torch.Generator().manual_seed(options.seed)), None
-    else:
+    generator = torch.Generator().manual_seed(options.seed)
+    truncated = {} if options.truncation is None else {"truncation": options.truncation}
+    columns = None
+    if options.labels is not None:
         images, columns = labelled_samples(model, names_in(options.labels), count, options.seed)
+    elif options.noises is not None:
+        images, columns = noisy_samples(model, count, options.noises, generator, **truncated), options.noises
+    else:
+        images = model.sample(count, generator=generator, **truncated)
     with writing(f"--output {output}"):
         save_png(picture_of(images, columns=columns), output)
     print(f"{len(images)} samples: {output}")
@@ -68,3 +87,13 @@ def labelled_samples(model: Any, labels: list[str], count: int, seed: int) -> tu
         for label in labels
     ]
     return torch.stack(columns, 1).flatten(0, 1), len(labels)
+
+
+@torch.no_grad()
+def noisy_samples(model: Any, count: int, noises: int, generator: torch.Generator, truncation: float = 1.0) -> Tensor:
+    """About `count` samples row by row, each row of one latent under different noise."""
+    rows = max(1, count // noises)
+    latents = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
+    styles = model.styles(latents, truncation).repeat_interleave(noises, 0)
+    images: Tensor = model.synthesize(styles, model.draw_noises(len(styles), generator))
+    return images.clamp(0, 1)

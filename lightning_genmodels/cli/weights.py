@@ -35,7 +35,12 @@ def copy_matching_weights(model: LightningModule, path: str) -> None:
     """
     checkpoint = read_checkpoint(path)
     saved, own = checkpoint["state_dict"], model.state_dict()
-    matching = {name: value for name, value in saved.items() if name in own and own[name].shape == value.shape}
+    counters = getattr(model, "counters", ())  # of the other training
+    matching = {
+        name: value
+        for name, value in saved.items()
+        if name in own and own[name].shape == value.shape and name not in counters
+    }
     if not matching:
         raise GenmodelsError(f"--init_from {path}: none of its {len(saved)} weights match {type(model).__name__}'s.")
     if not any(name.startswith("generator_ema.") for name in matching):

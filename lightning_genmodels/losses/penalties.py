@@ -5,6 +5,7 @@ caller; `generator` is the source of what is drawn. It differentiates twice, so 
 precision around. Weight clipping is no term of a loss: it changes the weights themselves.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -103,3 +104,18 @@ PENALTIES: dict[str, Penalty] = {
     "r1_r2": r1_r2_penalty,
     "dragan": dragan_penalty,
 }
+
+
+def path_lengths(images: Tensor, styles: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """(N,) |J^T y|, how far images move with their styles, for a drawn direction y in each image (Karras et al. 2020).
+
+    Args:
+        images: (N, C, H, W), a function of the styles.
+        styles: (N, L, Z), which carry the graph; the mean is taken over the L layers.
+        generator: source of y, of N(0, 1 / (H W)) in each number.
+    """
+    device = images.device if generator is None else generator.device
+    direction = torch.randn(images.shape, generator=generator, device=device).to(images)
+    (slope,) = torch.autograd.grad((images * direction).sum() / math.sqrt(images[0, 0].numel()), styles,
+                                   create_graph=True)  # fmt: skip
+    return (slope.square().sum(2).mean(1) + SLOPE_EPSILON).sqrt()

@@ -8,6 +8,7 @@ from PIL import Image
 from lightning_genmodels import __version__, load_model
 from lightning_genmodels.cli.main import COMMANDS
 from lightning_genmodels.configs import packaged_configs
+from lightning_genmodels.pictures import picture_of
 
 CHECKPOINT = "runs/gan_digits/0/checkpoints/last.ckpt"
 
@@ -165,3 +166,48 @@ def test_a_cpu_seed_gives_the_same_latents_on_a_gpu(trained):
         assert genmodels("sample", "--checkpoint", CHECKPOINT, "--output", f"{device}.png", "--device", device) == 0
     a, b = (np.asarray(Image.open(f"{d}.png")).astype(int) for d in ("cpu", "cuda"))
     assert abs(a - b).max() <= 2
+
+
+@pytest.fixture
+def styled(in_tmp):
+    """A StyleGAN whose noise shows."""
+    fit("--model", "StyleGAN", "--model.width", 8, "--data", "DigitsDataModule", "--data.image_size", 16,
+        "--trainer.max_steps", 2)  # fmt: skip
+    checkpoint = torch.load("runs/stylegan_digits/0/checkpoints/last.ckpt", weights_only=True)
+    for name, value in checkpoint["state_dict"].items():
+        if name.endswith("noise_weight"):  # of a layer beyond those of a flat constant, which noise alone would fill
+            value.fill_(0.2 if "layers.5" in name else 0.0)
+    torch.save(checkpoint, "style.ckpt")
+    return "style.ckpt"
+
+
+def cells(path, rows, columns):
+    picture = np.asarray(Image.open(path)).astype(int)
+    side = (picture.shape[0] - 2) // rows - 2
+    return np.stack([[picture[2 + (side + 2) * r :, 2 + (side + 2) * c :][:side, :side] for c in range(columns)]
+                     for r in range(rows)])  # fmt: skip
+
+
+def test_truncation_is_the_models_and_noises_vary_one_sample_of_a_row(styled, capsys):
+    for name, options in (("short", ("--truncation", 0.3)), ("noises", ("--noises", 4)),
+                          ("still", ("--noises", 4, "--truncation", 0))):  # fmt: skip
+        assert genmodels("sample", "--checkpoint", styled, *options, "--count", 16, "--output", f"{name}.png") == 0
+    assert "16 samples: still.png" in capsys.readouterr().out
+    drawn = load_model(styled).sample(16, generator=torch.Generator().manual_seed(0), truncation=0.3)
+    assert np.array_equal(np.asarray(Image.open("short.png")), picture_of(drawn))
+    noises, still = cells("noises.png", 4, 4), cells("still.png", 4, 4)
+    assert 0 < noises.std(1).mean() < noises.mean(1).std(0).mean()  # within a row, and from row to row
+    assert still.std(1).mean() > 0
+    assert still.mean(1).std(0).mean() < still.std(1).mean()
+    for options, expected in (
+        (("--noises", 0), "--noises is 0; expected 1 or more."),
+        (("--labels", "1"), "--labels: StyleGAN takes none; expected a conditional model's checkpoint."),
+    ):
+        assert genmodels("sample", "--checkpoint", styled, *options, "--output", "a.png") == 2
+        assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["truncation", "noises"])
+def test_what_a_stylegan_alone_takes(trained, capsys, option):
+    assert genmodels("sample", "--checkpoint", CHECKPOINT, f"--{option}", 1, "--output", "a.png") == 2
+    assert f"--{option}: GAN takes none; expected a StyleGAN's checkpoint." in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""Augmentation of what the discriminator sees."""
+
+import pytest
+import torch
+
+from lightning_genmodels.models.augmentation import augment
+
+
+def draws(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_probability_of_0_changes_nothing_and_draws_nothing():
+    images, source = torch.rand(4, 3, 16, 16), draws()
+    assert augment(images, 0.0, source) is images
+    assert torch.equal(source.get_state(), draws().get_state())
+
+
+def test_images_are_left_alone_with_the_probability_that_none_of_the_changes_is_drawn():
+    torch.manual_seed(0)
+    images = 2 * torch.rand(4000, 1, 16, 16) - 1
+    same = (augment(images, 0.1, draws()) - images).abs().amax((1, 2, 3)) < 1e-4
+    # Nine changes, of which mirroring leaves half of the images, quarter turns a quarter; others never.
+    expected = 0.9**7 * 0.95 * 0.925
+    assert same.float().mean().item() == pytest.approx(expected, abs=0.03)
+
+
+def test_the_same_source_makes_the_same_and_real_and_generated_images_are_changed_alike():
+    images = torch.rand(8, 3, 16, 16)
+    assert torch.equal(augment(images, 0.7, draws(1)), augment(images, 0.7, draws(1)))
+    assert not torch.allclose(augment(images, 0.7, draws(1)), augment(images, 0.7, draws(2)))
+    assert not torch.allclose(augment(images, 0.7, draws(1)), images)
+
+
+def test_a_generator_gets_the_gradient_through_every_change():
+    images = torch.rand(8, 3, 16, 16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(augment(images, 1.0, draws()).square().sum(), images)
+    assert gradient.isfinite().all()
+    assert (gradient.abs().amax((1, 2, 3)) > 0).all()
+
+
+def test_the_mean_grey_of_many_images_is_moved_by_no_change_on_average():
+    images = torch.full((4000, 3, 16, 16), 0.5)
+    assert augment(images, 1.0, draws()).mean().item() == pytest.approx(0.5 * 1.06, abs=0.02)  # E 2^N(0, .5^2)

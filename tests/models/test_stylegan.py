@@ -1,0 +1,206 @@
+"""StyleGAN's training and its use."""
+
+import copy
+
+import pytest
+import torch
+from toy import fit
+
+from lightning_genmodels import GenmodelsError, StyleGAN
+from lightning_genmodels.losses.penalties import path_lengths
+
+SIZE = 16
+
+
+def model(seed=0, **options):
+    torch.manual_seed(seed)
+    return StyleGAN(**{"image_shape": (1, SIZE, SIZE), "latent_dim": 16, "width": 8, "mapping_depth": 2, **options})
+
+
+def loader(batches=4, batch_size=8, channels=1):
+    torch.manual_seed(1)
+    images = torch.rand(batches * batch_size, channels, SIZE, SIZE)
+    return torch.utils.data.DataLoader(images.split(batch_size), batch_size=None, collate_fn=lambda b: (b,))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"image_shape": (1, 28, 28)},
+            r"image_shape is \(1, 28, 28\); expected 1 or 3 channels and a square of 16, 32",
+        ),
+        ({"image_shape": (2, 16, 16)}, r"image_shape is \(2, 16, 16\); expected 1 or 3 channels"),
+        ({"growing": True, "start_size": 12}, "start_size is 12; expected one of 4, 8, 16"),
+        ({"growing": True, "start_size": 32}, "start_size is 32; expected one of 4, 8, 16"),
+        ({"style_mixing": 1.1}, r"style_mixing is 1.1; expected in \[0, 1\]"),
+        ({"augmentation": "always"}, "augmentation is 'always'; expected one of none, fixed, adaptive"),
+        ({"ema_images": -1}, "ema_images is -1; expected 0 or more"),
+        ({"penalty_interval": 0}, "penalty_interval is 0; expected 1 or more"),
+        ({"score_count": 5}, "score_count is 5; expected 6 or more"),
+    ],
+)
+def test_an_option_out_of_its_range_is_one_sentence(options, message):
+    with pytest.raises(GenmodelsError, match="^StyleGAN: " + message):
+        model(**options)
+
+
+def test_the_mean_style_converges_to_the_mean_of_w():
+    gan = model(learning_rate=1e-8)  # the networks all but stand still
+    with torch.no_grad():
+        expected = gan.generator.styles(torch.randn(20_000, 16)).mean(0)
+    for seed in range(1000):
+        gan.noise.manual_seed(seed)
+        gan._mixed_styles(64)
+    error = (gan.generator.style_average - expected).norm() / expected.norm()
+    assert error < 0.03
+
+
+def test_a_truncation_of_0_draws_one_image_and_less_truncation_more_varied_ones():
+    gan = model()
+    fit(gan, loader())
+    noisy = gan.sample(8, truncation=0)
+    assert not torch.equal(noisy, noisy[:1].expand_as(noisy))
+    for layer in gan.generator_ema.synthesis.layers:
+        layer.noise_weight.data.zero_()
+    mean_image = gan.sample(8, truncation=0)
+    assert torch.equal(mean_image, mean_image[:1].expand_as(mean_image))
+    torch.testing.assert_close(mean_image[0], gan.synthesize(gan.style_average[None])[0].clamp(0, 1))
+    spread = [
+        gan.sample(64, generator=torch.Generator().manual_seed(0), truncation=t).std(0).mean() for t in (0.2, 0.6, 1)
+    ]
+    assert 0 < spread[0] < spread[1] < spread[2]
+
+
+def test_styles_are_mixed_from_a_drawn_layer_on_for_that_share_of_the_images():
+    gan = model(style_mixing=0.75)
+    gan.noise.manual_seed(0)
+    styles = gan._mixed_styles(4000)
+    changes = (styles[:, 1:] != styles[:, :-1]).any(2)  # where a style differs from that of the layer below
+    assert changes.sum(1).max() == 1
+    assert changes.any(1).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    per_layer = changes.float().mean(0)
+    torch.testing.assert_close(per_layer, torch.full((5,), 0.15), rtol=0, atol=0.03)
+
+
+def test_the_average_has_half_of_its_weight_from_the_last_so_many_images():
+    gan = model(ema_images=16)
+    before = copy.deepcopy(gan.generator_ema.state_dict())
+    fit(gan, loader(batches=1, batch_size=16))
+    for name, value in gan.generator_ema.named_parameters():
+        torch.testing.assert_close(value, (before[name] + gan.generator.get_parameter(name)) / 2)
+    torch.testing.assert_close(gan.generator_ema.style_average, gan.generator.style_average)
+    assert model(ema_images=0).generator_ema is None
+
+
+def test_a_lazy_penalty_changes_the_discriminators_adam():
+    gan = model(penalty_interval=16, learning_rate=1e-3, betas=(0.5, 0.99))
+    share = 16 / 17
+    trainer = fit(gan, loader())
+    generator, discriminator = (optimizer.param_groups[0] for optimizer in trainer.optimizers)
+    assert (generator["lr"], *generator["betas"]) == pytest.approx((1e-3, 0.5, 0.99))
+    assert (discriminator["lr"], *discriminator["betas"]) == pytest.approx((share * 1e-3, 0.5**share, 0.99**share))
+    eager = fit(model(penalty_interval=1), loader()).optimizers[1].param_groups[0]
+    assert eager["lr"] == 1e-3
+
+
+def test_growing_follows_the_images_and_begins_adam_anew_at_each_size():
+    gan = model(growing=True, start_size=4, fade_images=8, stable_images=8)
+    seen, ages = [], []
+
+    class Watched(StyleGAN):
+        pass
+
+    def note(self, *_):
+        seen.append(self.discriminator.detail.item())
+        ages.append(max(int(s["step"]) for s in self.trainer.optimizers[1].state.values()))
+
+    gan.__class__ = Watched
+    Watched.on_train_batch_end = note
+    fit(gan, loader(batches=6))
+    assert seen == pytest.approx([0, 1 / 9, 1, 1 + 1 / 9, 2, 2])
+    assert ages == [1, 1, 2, 1, 2, 3]
+    assert gan.images_seen == 48
+    assert gan.generator_ema.synthesis.detail == 2
+    assert gan.sample(2).shape == (2, 1, SIZE, SIZE)
+
+
+def test_large_batches_are_split_as_the_images_grow():
+    gan = model(growing=True, start_size=4, fade_images=0, stable_images=8, pixels_at_once=4 * 64)
+    parts = []
+
+    class Watched(StyleGAN):
+        pass
+
+    gan.__class__ = Watched
+    Watched.on_train_batch_end = lambda self, *_: parts.append(self.accumulate)
+    fit(gan, loader(batches=3))
+    assert parts == [1, 2, 8]
+
+
+def test_path_lengths_of_a_linear_generator():
+    torch.manual_seed(0)
+    weight, styles = torch.randn(16 * 16, 12), torch.randn(500, 3, 12, requires_grad=True)
+    images = (styles.sum(1) @ weight.T).view(500, 1, 16, 16)
+    lengths = path_lengths(images, styles, torch.Generator().manual_seed(0))
+    # Each of the three layers has the slope J^T y, whose mean square is |J|^2 / (H W).
+    assert lengths.square().mean().item() == pytest.approx(weight.square().sum().item() / 256, rel=0.1)
+
+
+def test_the_penalty_on_path_lengths_by_hand():
+    gan = model(path_length_weight=2.0)
+    gan.path_length_mean.fill_(0.5)
+    gan.noise.manual_seed(3)
+    styles = gan._mixed_styles(4)
+    lengths = path_lengths(gan.generator(styles), styles, gan.noise)
+    gan.noise.manual_seed(3)
+    penalty = gan._path_length_penalty((torch.zeros(8, 1, SIZE, SIZE),))
+    mean = 0.99 * 0.5 + 0.01 * lengths.mean()
+    torch.testing.assert_close(gan.path_length_mean, mean.detach())
+    torch.testing.assert_close(penalty, (lengths - mean).square().mean())
+    penalty.backward()
+    assert all(p.grad is not None for p in gan.generator.mapping.parameters())
+
+
+def test_path_lengths_are_penalised_on_every_fourth_step_of_the_generator():
+    gan, steps = model(path_length_weight=2.0, discriminator_steps=2), []
+    gan._path_length_penalty = lambda batch: steps.append(gan.trainer.global_step) or gan.generator.style_average.sum()
+    fit(gan, loader(batches=20))
+    assert steps == [1, 9, 17]
+
+
+def test_adaptive_augmentation_rises_while_real_images_are_told_apart_and_falls_again():
+    gan = model(augmentation="adaptive", augmentation_probability=0.5, augmentation_images=100)
+    gan._judged = (torch.ones(8), -torch.ones(8), torch.zeros(8, 1, SIZE, SIZE))
+    found = []
+    for sign in (1.0, -1.0):
+
+        class Judging(StyleGAN):
+            def discriminator_loss(self, batch, fake, sign=sign):
+                terms = super().discriminator_loss(batch, fake)
+                self._judged = (torch.full((8,), sign), *self._judged[1:])
+                return terms
+
+        gan.__class__ = Judging
+        fit(gan, loader(batches=2))
+        found.append(gan.augment.share.item())
+    assert found == pytest.approx([0.66, 0.5])
+
+
+def test_a_path_of_latents_begins_and_ends_at_its_own_images():
+    gan = model()
+    z0, z1 = torch.randn(2, 3, 16)
+    path = gan.interpolate(z0, z1, 5)
+    assert path.shape == (3, 5, 1, SIZE, SIZE)
+    torch.testing.assert_close(path[:, 0], gan(z0).clamp(0, 1))
+    torch.testing.assert_close(path[:, -1], gan(z1).clamp(0, 1))
+    with pytest.raises(GenmodelsError, match="the latents have 15 entries; expected 16"):
+        gan.interpolate(z0[:, 1:], z1[:, 1:], 5)
+
+
+def test_one_style_for_all_layers_is_that_style_in_each():
+    gan = model()
+    styles = gan.styles(torch.randn(2, 16))
+    noises = gan.draw_noises(2, torch.Generator().manual_seed(0))
+    each = styles[:, None].expand(-1, gan.style_layers, -1)
+    torch.testing.assert_close(gan.synthesize(styles, noises), gan.synthesize(each, noises))
