@@ -67,6 +67,25 @@ class EqualizedConv2d(nn.Module):
         """(N, before, H, W) -> (N, after, H, W)."""
         return functional.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
+    def enlarge(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) -> (N, after, 2 H, 2 W): `forward` of the enlarged x, in less than half of the operations.
+
+        The kernel, of 3 pixels, is summed over the two places that a repeated pixel has.
+        """
+        kernel = _overlapped(self.weight * self.scale).transpose(0, 1).flip(2, 3)
+        return functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+    def shrink(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) -> (N, after, H / 2, W / 2): the shrunk `forward` of x, in as much less."""
+        kernel = _overlapped(self.weight * self.scale) / 4
+        return functional.conv2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+def _overlapped(kernel: Tensor) -> Tensor:
+    """(…, 3, 3) -> (…, 4, 4): the sum of the kernel at four places, one pixel apart."""
+    padded = functional.pad(kernel, (1, 1, 1, 1))
+    return padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]
+
 
 def blur(x: Tensor) -> Tensor:
     """(N, K, H, W) under the window [1, 2, 1] x [1, 2, 1] / 16; beyond the border are zeros."""
@@ -136,14 +155,15 @@ class StyleLayer(nn.Module):
     def __init__(self, before: int, after: int, style_dim: int, enlarges: bool) -> None:
         super().__init__()
         self.enlarges = enlarges
-        self.conv = EqualizedConv2d(before, after, 3, bias=False) if before else nn.Identity()
+        self.conv = EqualizedConv2d(before, after, 3, bias=False) if before else None
         self.noise_weight = nn.Parameter(torch.zeros(after, 1, 1))
         self.bias = nn.Parameter(torch.zeros(after, 1, 1))
         self.style = EqualizedLinear(style_dim, 2 * after, gain=1)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
         """(N, before, H, W), (N, Z), (N, 1, H', W') noise or none -> (N, after, H', W')."""
-        x = blur(self.conv(enlarge(x))) if self.enlarges else self.conv(x)
+        if self.conv is not None:
+            x = blur(self.conv.enlarge(x)) if self.enlarges else self.conv(x)
         if noise is not None:
             x = x + self.noise_weight * noise.to(x)
         return adaptive_normalization(functional.leaky_relu(x + self.bias, SLOPE), self.style(style))
@@ -243,7 +263,7 @@ class ShrinkingBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         made = functional.leaky_relu(self.conv0(x), SLOPE)
-        made = functional.leaky_relu(shrink(self.conv1(blur(made))), SLOPE)
+        made = functional.leaky_relu(self.conv1.shrink(blur(made)), SLOPE)
         if self.around is None:
             return made
         shortened: Tensor = self.around(shrink(blur(x)))
