@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from datamodules import CelebADataModule
 from datamodules.celeba import ATTRIBUTES
 from lightning_genmodels.metrics import DensityCoverage, PairSimilarity, SlicedWasserstein
+from lightning_genmodels.networks.attribute_classifier import AttributeClassifier
 from lightning_genmodels.pictures import image_grid, save_png
 
 VARIANTS = ("dcgan_celeba", "wgan_gp_celeba", "conditional_gan_celeba")
@@ -42,11 +43,7 @@ def score(fake: Tensor, real: Tensor) -> dict[str, float]:
 
 def attribute_classifier(images: Tensor, labels: Tensor, device: torch.device) -> nn.Module:
     """Faces (N, 3, 64, 64) in [0, 1] -> (N, attributes) logits, trained on these."""
-    layers: list[nn.Module] = []
-    for before, after in ((3, 32), (32, 64), (64, 128), (128, 256)):
-        layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
-    layers += [nn.Flatten(), nn.Dropout(0.5), nn.Linear(256 * 16, labels.shape[1])]
-    classifier = nn.Sequential(*layers).to(device)
+    classifier = AttributeClassifier((3, 64, 64), labels.shape[1], width=32).to(device)
     optimizer = torch.optim.AdamW(classifier.parameters(), 1e-3, weight_decay=0.05)
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(images)).split(64):

@@ -19,6 +19,9 @@ COMMANDS = {
     "sample": "draw a grid of samples: --checkpoint FILE --output grid.png",
     "translate": "make pictures of pictures: --checkpoint FILE --input photo.jpg --output made.png",
     "interpolate": "draw what lies between two codes: --checkpoint FILE --output morph.gif",
+    "project": "find the styles of pictures: --checkpoint FILE --input face.jpg --output found.png",
+    "mix": "mix the styles of a StyleGAN's samples: --checkpoint FILE --output grid.png",
+    "edit": "change an attribute of a StyleGAN's samples: --checkpoint FILE --attribute Young --strength -2",
     "probe": "score an autoencoder's codes by simple classifiers: --checkpoint FILE",
     "data": "look at a data set: data check or data preview, --data CLASS",
     "configs": "list the packaged configurations",
@@ -88,6 +91,18 @@ def _run(arguments: list[str]) -> None:
         from lightning_genmodels.cli.interpolate import interpolate
 
         interpolate(arguments[1:])
+    elif command == "mix":
+        from lightning_genmodels.cli.mix import mix
+
+        mix(arguments[1:])
+    elif command == "edit":
+        from lightning_genmodels.cli.edit import edit
+
+        edit(arguments[1:])
+    elif command == "project":
+        from lightning_genmodels.cli.project import project
+
+        project(arguments[1:])
     elif command == "probe":
         from lightning_genmodels.cli.probe import probe
 

@@ -112,7 +112,8 @@ def adaptive_normalization(x: Tensor, style: Tensor) -> Tensor:
         style: (N, 2 K), the scales, of which 0 stands for 1, then the means.
     """
     scale, shift = style[:, :, None, None].chunk(2, 1)
-    return functional.instance_norm(x.float(), eps=EPSILON).to(x) * (scale + 1) + shift
+    precise = x.to(torch.promote_types(x.dtype, torch.float32))
+    return functional.instance_norm(precise, eps=EPSILON).to(x) * (scale + 1) + shift
 
 
 def batch_deviation(x: Tensor) -> Tensor:

@@ -1,0 +1,54 @@
+"""`genmodels mix`: the coarse styles of some samples with the fine styles of others."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
+from lightning_genmodels.editing import mixing_grid
+from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.pictures import image_grid, save_png
+
+
+def mix(argv: list[str]) -> None:
+    """Runs the command."""
+    parser = SmallParser(
+        "mix",
+        "Mixes the styles of a StyleGAN's samples: each image has the coarse layers, pose and shape, of the sample to "
+        "the left of its row and the fine ones, colours and texture, of the sample above its column.",
+    )
+    add_model_arguments(parser, "the checkpoint of a StyleGAN")
+    parser.add_argument("--rows", type=int, default=4, help="coarse sources (default: 4)")
+    parser.add_argument("--columns", type=int, default=6, help="fine sources (default: 6)")
+    parser.add_argument("--crossover", type=int, metavar="LAYER", help="the first fine layer (default: half of them)")
+    parser.add_argument(
+        "--truncation", type=float, default=1.0, help="below 1, samples nearer to the mean one (default: 1)"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE.png", help="the picture to write")
+    options = parser.parse_args(argv)
+    output = Path(options.output)
+    for option, value in (("rows", options.rows), ("columns", options.columns)):
+        if value < 1:
+            raise GenmodelsError(f"--{option} is {value}; expected 1 or more.")
+    if not 0 <= options.truncation <= 1:
+        raise GenmodelsError(f"--truncation is {options.truncation}; expected 0 to 1.")
+    if output.suffix.lower() != ".png" or output.is_dir():
+        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
+    model: Any = model_on_device(options)
+    if not hasattr(model, "synthesize"):
+        raise GenmodelsError(
+            f"--checkpoint {options.checkpoint} has no styles: its model is {type(model).__name__}; expected a "
+            "StyleGAN."
+        )
+    layers = model.style_layers
+    crossover = layers // 2 if options.crossover is None else options.crossover
+    if not 0 <= crossover <= layers:
+        raise GenmodelsError(f"--crossover is {crossover}; expected 0 to {layers}, the number of layers.")
+    generator = torch.Generator().manual_seed(options.seed)
+    images = mixing_grid(
+        model, options.rows, options.columns, crossover, generator=generator, truncation=options.truncation
+    )
+    with writing(f"--output {output}"):
+        save_png(image_grid(images, columns=options.columns + 1), output)
+    print(f"{options.rows} coarse and {options.columns} fine sources, crossover {crossover} of {layers}: {output}")
