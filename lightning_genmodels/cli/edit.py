@@ -21,7 +21,7 @@ from lightning_genmodels.cli.attributes import (
     save_attributes,
 )
 from lightning_genmodels.cli.data import add_data_arguments, build_datamodule, data_of, float_batches
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, styled_model_on_device, writing
 from lightning_genmodels.editing import (
     attribute_accuracy,
     attribute_direction,
@@ -81,12 +81,7 @@ def edit(argv: list[str]) -> None:
     if words and options.data is None:
         parser.error(f"unrecognized arguments: {' '.join(words)}")
     check_options_of(options)
-    model: Any = model_on_device(options)
-    if not hasattr(model, "synthesize"):
-        raise GenmodelsError(
-            f"--checkpoint {options.checkpoint} has no styles: its model is {type(model).__name__}; expected a "
-            "StyleGAN."
-        )
+    model = styled_model_on_device(options)
     styles = styles_to_edit(model, options)
     known = known_attributes(model, options, words)
     name, samples = options.attribute, draw_samples(model, options.samples)

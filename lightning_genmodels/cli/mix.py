@@ -1,11 +1,10 @@
 """`genmodels mix`: the coarse styles of some samples with the fine styles of others."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, styled_model_on_device, writing
 from lightning_genmodels.editing import mixing_grid
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import image_grid, save_png
@@ -35,12 +34,7 @@ def mix(argv: list[str]) -> None:
         raise GenmodelsError(f"--truncation is {options.truncation}; expected 0 to 1.")
     if output.suffix.lower() != ".png" or output.is_dir():
         raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
-    model: Any = model_on_device(options)
-    if not hasattr(model, "synthesize"):
-        raise GenmodelsError(
-            f"--checkpoint {options.checkpoint} has no styles: its model is {type(model).__name__}; expected a "
-            "StyleGAN."
-        )
+    model = styled_model_on_device(options)
     layers = model.style_layers
     crossover = layers // 2 if options.crossover is None else options.crossover
     if not 0 <= crossover <= layers:

@@ -1,7 +1,6 @@
 """`genmodels project`: the styles that a StyleGAN would have made pictures from."""
 
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -10,7 +9,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from datamodules.decoding import read_image
 from datamodules.folders import pictures_in
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, styled_model_on_device, writing
 from lightning_genmodels.cli.translate import check_places
 from lightning_genmodels.editing import project as project_images
 from lightning_genmodels.errors import GenmodelsError
@@ -52,12 +51,7 @@ def project(argv: list[str]) -> None:
     pictures = pictures_in(source) if source.is_dir() else [source]
     styles_file = output.with_suffix(".safetensors")
     check_places(pictures, [output, styles_file])
-    model: Any = model_on_device(options)
-    if not hasattr(model, "synthesize"):
-        raise GenmodelsError(
-            f"--checkpoint {options.checkpoint} has no styles: its model is {type(model).__name__}; expected a "
-            "StyleGAN."
-        )
+    model = styled_model_on_device(options)
     targets = torch.stack([read_square(path, model.image_shape) for path in pictures])
     found = [
         project_images(

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch import LightningModule
@@ -57,3 +57,14 @@ def model_on_device(options: argparse.Namespace) -> LightningModule:
     if options.checkpoint.endswith(".pth"):
         return Pix2Pix.from_published(options.checkpoint).to(options.device)
     return load_model(options.checkpoint, map_location=options.device)
+
+
+def styled_model_on_device(options: argparse.Namespace) -> Any:
+    """The same of a StyleGAN's checkpoint; GenmodelsError for one of another model."""
+    model = model_on_device(options)
+    if not hasattr(model, "synthesize"):
+        raise GenmodelsError(
+            f"--checkpoint {options.checkpoint} has no styles: its model is {type(model).__name__}; expected a "
+            "StyleGAN."
+        )
+    return model
