@@ -4,10 +4,13 @@ import copy
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from toy import fit
 
+from datamodules import DigitsDataModule
 from lightning_genmodels import GenmodelsError, StyleGAN
 from lightning_genmodels.losses.penalties import path_lengths
+from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
 
 SIZE = 16
 
@@ -204,3 +207,27 @@ def test_one_style_for_all_layers_is_that_style_in_each():
     noises = gan.draw_noises(2, torch.Generator().manual_seed(0))
     each = styles[:, None].expand(-1, gan.style_layers, -1)
     torch.testing.assert_close(gan.synthesize(styles, noises), gan.synthesize(each, noises))
+
+
+def test_it_learns_digits():
+    gan = model(width=16, latent_dim=32, mapping_depth=4, learning_rate=3e-3, ema_images=2000)
+    data = DigitsDataModule(image_size=SIZE, batch_size=32)
+    data.setup()
+    real = torch.cat([data.to_float(batch).image for batch in data.train_dataloader()])
+    floors = {"precision_digits": 0.1, "coverage_digits": 0.06}
+
+    def scores():
+        found = {}
+        fake = gan.sample(len(real), generator=torch.Generator().manual_seed(0))
+        for metric in (PrecisionRecall(k=3, features="digits"), DensityCoverage(k=5, features="digits")):
+            metric.update(real, real=True)
+            metric.update(fake, real=False)
+            found |= metric.compute()
+        return found
+
+    untrained = scores()
+    trainer = Trainer(accelerator="cpu", max_steps=300, max_epochs=-1, logger=False, enable_checkpointing=False,
+                      enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0)  # fmt: skip
+    trainer.fit(gan, datamodule=data)
+    found = scores()
+    assert all(untrained[name] < floor < found[name] for name, floor in floors.items())
