@@ -6,7 +6,8 @@ Trains by packaged configurations through the command line: `segmentation_facade
 `pix2pix_facades`, which draws; and the same with `adversarial_weight` 0, trained on the absolute error alone. What lies
 in FOLDER already is not trained again, so that `--only` can train each on a machine, or at a time, of its own. Then,
 on the 106 test pairs: the share of pixels whose class is read rightly, of the photographs and of what is drawn; and the
-distance from the photographs. Beside them: the class that is most frequent, and each pixel's most frequent class.
+distance from the photographs; with `--inception` also FID, which published scores have (119.1 of the official weights),
+but which needs a download. Beside them: the class that is most frequent, and each pixel's most frequent class.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from datamodules import FacadesDataModule
-from lightning_genmodels.metrics import ImagePSNR, SlicedWasserstein
+from lightning_genmodels.metrics import FrechetDistance, ImagePSNR, SlicedWasserstein
 from lightning_genmodels.pictures import image_grid, save_png
 
 RUNS = {
@@ -42,6 +43,9 @@ def main() -> None:
     parser.add_argument("--data_dir", required=True, help="folder with facades")
     parser.add_argument("--output", required=True, help="folder of the runs and pictures")
     parser.add_argument("--only", choices=list(RUNS), help="train this one, and print no table")
+    parser.add_argument(
+        "--inception", action="store_true", help="FID by Inception too, of 106 pictures: a download, and torch-fidelity"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data_dir = str(Path(options.data_dir).resolve())
@@ -90,6 +94,11 @@ def main() -> None:
             else "| |"
         )
         print(f"| {name} | {accuracy:.3f} | {accuracy / of_photographs:.2f} | {iou:.3f} | {distances} |")
+        if options.inception and pictures is not photos:
+            fid = FrechetDistance("inception")
+            fid.update(targets, real=True)
+            fid.update(pictures, real=False)
+            print(f"| {name}, FID by Inception: {fid.compute()['fid_inception']:.1f} |")
     for name, run in runs.items():
         print(f"{name}: {run.steps} batches, {run.seconds / 60:.1f} minutes")
     shown = (maps, drawn["L1 alone"], drawn["pix2pix"], photos)

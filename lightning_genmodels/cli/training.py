@@ -1,6 +1,7 @@
 """`genmodels fit | validate | test | predict`: LightningCLI with run folders, exact resume and pictures."""
 
 import inspect
+import math
 import re
 import sys
 import warnings
@@ -257,8 +258,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             return
         best = getattr(self, "best", None)
         if best is not None and best.best_model_path:
-            score = f"{best.monitor} {best.best_model_score:.4g}"
-            say(f"Best checkpoint: {self.run / 'checkpoints' / 'best.ckpt'} ({score})")
+            score = float(best.best_model_score)  # infinite where it was not a number
+            told = f"{best.monitor} {score:.4g}" if math.isfinite(score) else f"{best.monitor} is not a number yet"
+            say(f"Best checkpoint: {self.run / 'checkpoints' / 'best.ckpt'} ({told})")
         elif best is not None:
             epochs, interval = self.trainer.check_val_every_n_epoch, self.trainer.val_check_interval
             option = "val_check_interval" if epochs is None else "check_val_every_n_epoch"

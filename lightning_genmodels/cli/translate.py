@@ -1,7 +1,7 @@
 """`genmodels translate`: what an image-to-image model makes of pictures."""
 
 import math
-from argparse import Namespace
+from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageSequence
 from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
 
 from datamodules.decoding import IMAGE_SUFFIXES, as_seen, read_image
 from datamodules.folders import pictures_in
@@ -33,6 +35,7 @@ from lightning_genmodels.pictures import (
     turn,
 )
 
+FIELD_OF_VIEW = 60.0  # degrees
 DURATION = 0.1  # seconds that browsers show a frame which does not say how long
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
@@ -42,17 +45,23 @@ def translate(argv: list[str]) -> None:
     parser = SmallParser(
         "translate",
         "Makes of a picture of any size, of each in a folder, or of each frame of a GIF or a video, what a model was "
-        "trained to make of it.",
+        "trained to make of it. A video loses its sound, and the last row or column of an odd number.",
     )
     add_model_arguments(parser, "the checkpoint, or a .pth file of a published pix2pix generator")
     parser.add_argument("--input", required=True, metavar="PATH", help="a picture, a folder, a GIF or a video")
     parser.add_argument(
         "--output", required=True, metavar="PATH", help="the picture (.png), the folder, the GIF or the video to write"
     )
+    parser.add_argument(
+        "--resize",
+        action=BooleanOptionalAction,
+        help="look at each picture at the size that the model was trained at, and bring the result to the picture's; "
+        "by default for depth alone, which is misjudged at another size",
+    )
     parser.add_argument("--points", metavar="FILE.ply", help="of a picture's depth: its points in space")
     parser.add_argument("--turn", metavar="FILE.gif", help="of a picture's depth: what a camera sees that sways")
     parser.add_argument(
-        "--field_of_view", type=float, default=60.0, help="of the picture's camera, in degrees (default: 60)"
+        "--field_of_view", type=float, help=f"of the picture's camera, in degrees (default: {FIELD_OF_VIEW})"
     )
     parser.add_argument(
         "--intrinsics", type=float, nargs=4, metavar=("FX", "FY", "CX", "CY"), help="of that camera, in pixels, instead"
@@ -73,6 +82,10 @@ def translate(argv: list[str]) -> None:
         raise GenmodelsError(
             f"--points and --turn: {type(model).__name__} estimates no depth; expected a DepthEstimation's checkpoint."
         )
+    if options.resize is None:
+        options.resize = hasattr(model, "depth_cap")
+    if options.resize and hasattr(model, "scale"):
+        raise GenmodelsError(f"--resize: {type(model).__name__} makes pictures larger; expected another model.")
     if output.suffix.lower() == ".gif":
         translate_gif(model, source, output, options)
     elif source.suffix.lower() in VIDEOS:
@@ -109,7 +122,7 @@ def check_scene(source: Path, options: Namespace) -> None:
             raise GenmodelsError(f"--{option}: --input is {source}; expected one picture, and --output to be a .png.")
         if Path(value).suffix.lower() != suffix or Path(value).is_dir():
             raise GenmodelsError(f"--{option} is {value}; expected a file name that ends in {suffix}.")
-    if not 0 < options.field_of_view < 180:
+    if options.field_of_view is not None and not 0 < options.field_of_view < 180:
         raise GenmodelsError(f"--field_of_view is {options.field_of_view}; expected above 0 and below 180 degrees.")
     if options.intrinsics is not None and not (
         min(options.intrinsics[:2]) > 0 and all(map(math.isfinite, options.intrinsics))
@@ -117,6 +130,9 @@ def check_scene(source: Path, options: Namespace) -> None:
         raise GenmodelsError(
             f"--intrinsics are {options.intrinsics}; expected finite numbers, the two focal lengths above 0."
         )
+    for option in ("field_of_view", "intrinsics"):
+        if getattr(options, option) is not None and not (options.points or options.turn):
+            raise GenmodelsError(f"--{option} is of points in space; expected --points or --turn beside it.")
 
 
 def check_places(pictures: list[Path], places: list[Path]) -> None:
@@ -133,7 +149,14 @@ def check_places(pictures: list[Path], places: list[Path]) -> None:
 def translated(model: Any, image: Tensor, options: Namespace) -> Tensor:
     """uint8 (C, H, W) -> (C', H, W) in [0, 1], or (H, W) classes; each by the same draws, alone and among others."""
     generator = torch.Generator().manual_seed(options.seed)
+    size = list(image.shape[1:])
+    if options.resize:
+        image = transforms.resize(image, list(model.image_shape[1:]), antialias=True)
     made: Tensor = model.translate(image[None].to(model.device).float() / 255, generator=generator)
+    if options.resize:
+        classes = made.ndim == 3
+        way = InterpolationMode.NEAREST_EXACT if classes else InterpolationMode.BILINEAR
+        made = transforms.resize(made, size, way, antialias=True)
     return made[0]
 
 
@@ -166,7 +189,11 @@ def save_scene(depth: Tensor, image: Tensor, options: Namespace) -> None:
     if options.points is None and options.turn is None:
         return
     size = (image.shape[1], image.shape[2])
-    camera = camera_of(size, options.field_of_view) if options.intrinsics is None else Camera(*options.intrinsics)
+    camera = (
+        camera_of(size, options.field_of_view or FIELD_OF_VIEW)
+        if options.intrinsics is None
+        else Camera(*options.intrinsics)
+    )
     points, colours = points_of(depth, image / 255, camera)
     if options.points is not None:
         with writing(options.points):
@@ -196,7 +223,7 @@ def translate_gif(model: Any, source: Path, output: Path, options: Namespace) ->
 
 
 def translate_video(model: Any, source: Path, output: Path, options: Namespace) -> None:
-    """Of each frame, at the same rate; without its sound."""
+    """Of each frame, at the same rate; without its sound, and of odd sides without the last row or column."""
     try:
         import av
     except ImportError as error:

@@ -66,7 +66,10 @@ def eigen(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def eigen_grad(prediction: Tensor, target: Tensor) -> Tensor:
-    """`eigen`, and an image's mean square of the differences of d between neighbours (Eigen and Fergus 2015)."""
+    """`eigen`, and an image's mean square of the differences of d between neighbours (Eigen and Fergus 2015).
+
+    As there, the square of the mean counts half, and not a quarter.
+    """
     difference, valid = _log_differences(prediction, target)
     total = eigen(prediction, target)
     count = valid.flatten(1).sum(1).clamp_min(1)

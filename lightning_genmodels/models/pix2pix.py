@@ -55,7 +55,7 @@ class Pix2Pix(AdversarialModel):
             has room for. 1 judges colours, 286 the whole image of 256 pixels.
         discriminator_scales: discriminators, each for images of half the size, 1 to 3.
         adversarial_weight: of the generator's adversarial loss.
-        adversarial_loss: "non_saturating" (the paper's), or "least_squares".
+        adversarial_loss: "non_saturating" (the paper's, also called vanilla), or "least_squares".
         l1_weight: of the absolute error.
         feature_weight: of the distance of the discriminator's maps from those of the target; pix2pixHD has 10 beside
             squares without the half, which is 5 here.

@@ -9,8 +9,10 @@ from command import fit, genmodels
 from made_files import save
 from PIL import Image, ImageSequence
 from published import published_unet_state
+from torch.nn import functional
+from torchvision.transforms.v2.functional import resize
 
-from lightning_genmodels import Pix2Pix
+from lightning_genmodels import Pix2Pix, load_model
 from lightning_genmodels.cli import translate as command
 from lightning_genmodels.pictures import class_colours, depth_colours, image_grid
 
@@ -241,6 +243,46 @@ def test_a_scene_is_written_as_points_and_as_a_turn(depth_checkpoint, in_tmp, ca
         assert made.size == (30, 21)
         assert made.n_frames > 1
     assert Image.open("b_color.png").size == (30, 21)
+
+
+def test_depth_is_judged_at_the_size_of_the_training_unless_told_otherwise(depth_checkpoint, in_tmp):
+    save(in_tmp / "a.png", picture(0, height=48, width=64))
+    model = load_model(depth_checkpoint)
+    small = resize(picture(0, height=48, width=64), list(model.image_shape[1:]), antialias=True)
+    judged = model.translate(small[None] / 255, generator=torch.Generator().manual_seed(0))
+    for options, metres in (
+        ((), functional.interpolate(judged, (48, 64), mode="bilinear")),
+        (("--no-resize",), model.translate(picture(0, height=48, width=64)[None] / 255)),
+    ):
+        assert run(depth_checkpoint, "a.png", "b.png", *options) == 0
+        assert np.abs(pixels("b.png").astype(int) - 1000 * metres[0, 0].numpy()).max() <= 1
+    assert np.abs(1000 * (functional.interpolate(judged, (48, 64)) - metres)).max() > 5  # the two are not the same
+
+
+def test_a_result_is_brought_back_to_the_pictures_size(checkpoint, in_tmp):
+    save(in_tmp / "a.png", picture(0))
+    small = resize(picture(0), [64, 64], antialias=True)
+    assert run(checkpoint, "a.png", "b.png", "--resize") == 0
+    made = Pix2Pix.load_from_checkpoint(checkpoint, weights_only=True).translate(
+        small[None] / 255, generator=torch.Generator().manual_seed(0)
+    )
+    back = functional.interpolate(made, (21, 30), mode="bilinear", antialias=True)[0]
+    assert np.abs(pixels("b.png").astype(int) - 255 * back.permute(1, 2, 0).numpy()).max() <= 1
+
+
+def test_an_enlarging_model_has_no_size_to_bring_results_back_to(in_tmp, capsys):
+    fit("--model", "SuperResolution", "--model.width", 4, "--model.blocks", 1, "--data", "DigitsDataModule",
+        "--data.image_size", 28, "--trainer.max_steps", 1, "--trainer.limit_val_batches", 0)  # fmt: skip
+    save(in_tmp / "a.png", picture(0))
+    assert run("runs/superresolution_digits/0/checkpoints/last.ckpt", "a.png", "b.png", "--resize") == 2
+    assert "--resize: SuperResolution makes pictures larger; expected another model." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [("--intrinsics", 9, 9, 0, 0), ("--field_of_view", 50)])
+def test_a_camera_without_a_scene_is_one_sentence(depth_checkpoint, in_tmp, capsys, option):
+    save(in_tmp / "a.png", picture(0))
+    assert run(depth_checkpoint, "a.png", "b.png", *option) == 2
+    assert f"{option[0]} is of points in space; expected --points or --turn beside it." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
