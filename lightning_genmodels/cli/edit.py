@@ -21,7 +21,14 @@ from lightning_genmodels.cli.attributes import (
     save_attributes,
 )
 from lightning_genmodels.cli.data import add_data_arguments, build_datamodule, data_of, float_batches
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, styled_model_on_device, writing
+from lightning_genmodels.cli.small import (
+    SmallParser,
+    add_model_arguments,
+    add_truncation,
+    check_truncation,
+    styled_model_on_device,
+    writing,
+)
 from lightning_genmodels.editing import (
     attribute_accuracy,
     attribute_direction,
@@ -73,9 +80,7 @@ def edit(argv: list[str]) -> None:
     parser.add_argument("--styles", metavar="FILE", help="styles to edit, as genmodels project writes (default: drawn)")
     parser.add_argument("--count", type=int, help=f"images to edit (default: {COUNT}, or all of --styles)")
     parser.add_argument("--samples", type=int, default=4000, help="from which to find the direction (default: 4000)")
-    parser.add_argument(
-        "--truncation", type=float, default=1.0, help="below 1, images nearer to the mean one (default: 1)"
-    )
+    add_truncation(parser)
     parser.add_argument("--output", required=True, metavar="FILE.png", help="the picture to write")
     options, words = parser.parse_known_args(argv)
     if words and options.data is None:
@@ -115,8 +120,9 @@ def check_options_of(options: argparse.Namespace) -> None:
         raise GenmodelsError(f"--count is {options.count}; expected 1 or more.")
     if options.samples < LEAST_SAMPLES:
         raise GenmodelsError(f"--samples is {options.samples}; expected {LEAST_SAMPLES} or more.")
-    if not 0 <= options.truncation <= 1:
-        raise GenmodelsError(f"--truncation is {options.truncation}; expected 0 to 1.")
+    check_truncation(options)
+    if options.truncation is not None and options.styles is not None:
+        raise GenmodelsError("--truncation is of drawn styles, and --styles names others; expected one of them.")
     if options.data is not None and options.config is not None:
         raise GenmodelsError("--data and --config both say which data to take; expected one of them.")
 
@@ -129,7 +135,8 @@ def styles_to_edit(model: Any, options: argparse.Namespace) -> Tensor:
     """
     if options.styles is None:
         generator = torch.Generator().manual_seed(options.seed)
-        return draw_styles(model, options.count or COUNT, generator, options.truncation)
+        truncation = 1.0 if options.truncation is None else options.truncation
+        return draw_styles(model, options.count or COUNT, generator, truncation)
     try:
         styles = load_file(options.styles).get("styles")
     except (SafetensorError, OSError) as error:

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import torch
 
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, styled_model_on_device, writing
+from lightning_genmodels.cli.small import (
+    SmallParser,
+    add_model_arguments,
+    add_truncation,
+    check_truncation,
+    styled_model_on_device,
+    writing,
+)
 from lightning_genmodels.editing import mixing_grid
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import image_grid, save_png
@@ -21,17 +28,14 @@ def mix(argv: list[str]) -> None:
     parser.add_argument("--rows", type=int, default=4, help="coarse sources (default: 4)")
     parser.add_argument("--columns", type=int, default=6, help="fine sources (default: 6)")
     parser.add_argument("--crossover", type=int, metavar="LAYER", help="the first fine layer (default: half of them)")
-    parser.add_argument(
-        "--truncation", type=float, default=1.0, help="below 1, samples nearer to the mean one (default: 1)"
-    )
+    add_truncation(parser)
     parser.add_argument("--output", required=True, metavar="FILE.png", help="the picture to write")
     options = parser.parse_args(argv)
     output = Path(options.output)
     for option, value in (("rows", options.rows), ("columns", options.columns)):
         if value < 1:
             raise GenmodelsError(f"--{option} is {value}; expected 1 or more.")
-    if not 0 <= options.truncation <= 1:
-        raise GenmodelsError(f"--truncation is {options.truncation}; expected 0 to 1.")
+    check_truncation(options)
     if output.suffix.lower() != ".png" or output.is_dir():
         raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
     model = styled_model_on_device(options)
@@ -40,8 +44,14 @@ def mix(argv: list[str]) -> None:
     if not 0 <= crossover <= layers:
         raise GenmodelsError(f"--crossover is {crossover}; expected 0 to {layers}, the number of layers.")
     generator = torch.Generator().manual_seed(options.seed)
+    truncation = 1.0 if options.truncation is None else options.truncation
     images = mixing_grid(
-        model, options.rows, options.columns, crossover, generator=generator, truncation=options.truncation
+        model,
+        options.rows,
+        options.columns,
+        crossover,
+        generator=generator,
+        truncation=truncation,
     )
     with writing(f"--output {output}"):
         save_png(image_grid(images, columns=options.columns + 1), output)

@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
+from lightning_genmodels.cli.small import (
+    SmallParser,
+    add_model_arguments,
+    add_truncation,
+    check_truncation,
+    model_on_device,
+    writing,
+)
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import POINT, POINTS, picture_of, save_png
 
@@ -27,14 +34,9 @@ def sample(argv: list[str]) -> None:
         help="of a conditional model: classes, by name or number, or attributes of training images: "
         "Smiling for with it, no-Smiling for without",
     )
+    add_truncation(parser)
     parser.add_argument(
-        "--truncation",
-        type=float,
-        metavar="SHARE",
-        help="of a StyleGAN: how far styles lie from the mean one; below 1 more typical and less varied",
-    )
-    parser.add_argument(
-        "--noises", type=int, metavar="N", help="of a StyleGAN: draw each sample N times in a row, with other noise"
+        "--noises", type=int, metavar="N", help="of a StyleGAN: draw each N times in a row, with other noise"
     )
     parser.add_argument("--output", required=True, metavar="FILE.png", help="the picture to write")
     options = parser.parse_args(argv)
@@ -43,6 +45,7 @@ def sample(argv: list[str]) -> None:
         raise GenmodelsError(f"--count is {options.count}; expected 1 or more.")
     if output.suffix.lower() != ".png" or output.is_dir():
         raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
+    check_truncation(options)
     model: Any = model_on_device(options)
     if not hasattr(model, "sample"):
         raise GenmodelsError(
@@ -95,5 +98,5 @@ def noisy_samples(model: Any, count: int, noises: int, generator: torch.Generato
     rows = max(1, count // noises)
     latents = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
     styles = model.styles(latents, truncation).repeat_interleave(noises, 0)
-    images: Tensor = model.synthesize(styles, model.draw_noises(len(styles), generator))
-    return images.clamp(0, 1)
+    rows_of_images = [model.synthesize(row, model.draw_noises(len(row), generator)) for row in styles.split(noises)]
+    return torch.cat(rows_of_images).clamp(0, 1)

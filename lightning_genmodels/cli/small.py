@@ -32,6 +32,22 @@ def add_model_arguments(parser: SmallParser, checkpoint: str = "the checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
 
 
+def add_truncation(parser: SmallParser) -> None:
+    """Adds `--truncation` of a StyleGAN; see `check_truncation`."""
+    parser.add_argument(
+        "--truncation",
+        type=float,
+        metavar="SHARE",
+        help="of a StyleGAN: how far styles lie from the mean one; below 1 more typical and less varied (default: 1)",
+    )
+
+
+def check_truncation(options: argparse.Namespace) -> None:
+    """Raises GenmodelsError for one outside 0 to 1."""
+    if options.truncation is not None and not 0 <= options.truncation <= 1:
+        raise GenmodelsError(f"--truncation is {options.truncation}; expected 0 to 1.")
+
+
 @contextmanager
 def writing(place: str | Path) -> Iterator[None]:
     """Raises GenmodelsError, which begins with `place`, for a file that cannot be written."""

@@ -43,6 +43,7 @@ def attribute_direction(styles: Tensor, scores: Tensor, name: str = "the attribu
         )
     if not (styles.isfinite().all() and scores.isfinite().all()):
         raise GenmodelsError("attribute_direction: styles or scores are not all finite; expected finite numbers.")
+    scores = scores.cpu()  # where scikit-learn computes
     there = scores > 0
     count = int(there.sum())
     if min(count, len(there) - count) < LEAST:
@@ -56,14 +57,14 @@ def attribute_direction(styles: Tensor, scores: Tensor, name: str = "the attribu
     fitted = [_most_certain(scores, label) for label in (there, ~there)]
     left_out = [label.nonzero().flatten()[::HELD_OUT] for label in (there, ~there)]
     # Centred and of one scale, so that the penalty means the same for every model, and the direction stays what it is.
-    x = styles.detach().double()
+    x = styles.detach().cpu().double()
     x = (x - x.mean(0)) / x.std(0).mean().clamp_min(1e-12)
     rows = torch.cat(fitted)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is a choice here, not a fault
         regression = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=MAX_ITER)
-        regression.fit(x[rows].cpu().numpy(), there[rows].cpu().numpy())
-    right = [(regression.predict(x[rows].cpu().numpy()) == there[rows].cpu().numpy()).mean() for rows in left_out]
+        regression.fit(x[rows].numpy(), there[rows].numpy())
+    right = [(regression.predict(x[rows].numpy()) == there[rows].numpy()).mean() for rows in left_out]
     normal = torch.from_numpy(regression.coef_[0])
     return (normal / normal.norm()).to(styles.device, torch.float32), float(sum(right) / 2)
 
@@ -83,9 +84,10 @@ def conditioned(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
     Raises:
         GenmodelsError: where the direction lies within the span of the others, so that nothing is left.
     """
-    basis = torch.linalg.qr(torch.stack(list(others), 1).double()).Q  # (Z, K)
-    rest = direction.double() - basis @ (basis.T @ direction.double())
-    length = rest.norm() / direction.double().norm()
+    whole = direction.cpu().double()
+    basis = torch.linalg.qr(torch.stack(list(others), 1).cpu().double()).Q  # (Z, K)
+    rest = whole - basis @ (basis.T @ whole)
+    length = rest.norm() / whole.norm()
     if length < 1e-4:
         raise GenmodelsError(
             f"conditioned: {length:.2g} of the direction is left without the others; expected it to be no sum of them."

@@ -27,6 +27,12 @@ def augment(images: Tensor, probability: float, generator: torch.Generator) -> T
     """
     if probability == 0:
         return images
+    # In full precision, whatever the precision around: a grid in half would bend the images.
+    with torch.autocast(images.device.type, enabled=False):
+        return _changed(images.to(torch.promote_types(images.dtype, torch.float32)), probability, generator).to(images)
+
+
+def _changed(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     n, channels, height, width = images.shape
 
     def chosen(values: Tensor, neutral: float) -> Tensor:
@@ -77,13 +83,19 @@ class Augmentation(nn.Module):
         super().__init__()
         self.kind, self.target, self.images = kind, target, images
         self.register_buffer("share", torch.tensor(float(probability)))
+        self.signs: list[Tensor] = []
 
     def forward(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """See the class; `generator` is the source of the draws, on the CPU."""
         return images if self.kind == "none" else augment(images, self.share.item(), generator)
 
-    def adapt(self, real_logits: Tensor, images: int) -> None:
-        """Moves the probability by one batch of so many images, in all processes together."""
+    def note(self, real_logits: Tensor) -> None:
+        """Takes what the discriminator makes of a part of a batch, for `adapt`."""
+        self.signs.append(real_logits.sign())
+
+    def adapt(self, images: int) -> None:
+        """Moves the probability by one batch of so many images, in all processes; the first one's logits decide."""
         if self.kind == "adaptive":
-            surplus = real_logits.sign().mean() - self.target
+            surplus = torch.cat(self.signs).mean() - self.target
             self.share.add_(surplus.sign() * images / self.images).clamp_(0, 1)
+        self.signs.clear()

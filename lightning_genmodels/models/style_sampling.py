@@ -52,7 +52,8 @@ class StyleSampling(AdversarialModel):
     def styles(self, z: Tensor, truncation: float = 1.0) -> Tensor:
         """(N, latent_dim) latents -> (N, latent_dim) styles, with a graph.
 
-        `truncation` is how far a style lies from the mean one, as a share of its way: 0 gives the mean.
+        `truncation` is how far a style lies from the mean one, as a share of its way: 0 gives the mean. It is of all
+        layers; the pictures of Karras et al. (2018) truncate the first eight.
         """
         return self.averaged_generator.styles(z, truncation)
 

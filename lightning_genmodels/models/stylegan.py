@@ -10,7 +10,7 @@ from lightning_genmodels.errors import check_options
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.penalties import path_lengths, r1_penalty
 from lightning_genmodels.models.augmentation import Augmentation, AugmentationName
-from lightning_genmodels.models.checks import check_images
+from lightning_genmodels.models.checks import check_images, row_is_due
 from lightning_genmodels.models.growing import Growth, faded, grown_size, rate_factor
 from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.models.scoring import LEAST_SCORED, Judged, SampleScores
@@ -33,7 +33,8 @@ class StyleGAN(StyleSampling):
     Fixed networks train faster: the image is a sum over all sizes, the discriminator has ways around its blocks (Karras
     et al. 2020). With `growing` they grow as in the paper, and real images fade in with them. The loss is
     non-saturating with R1 (Mescheder et al. 2018). A batch is read by position: `batch[0]` is the images, float
-    (N, C, S, S) in [0, 1]. In "bf16-true" the mapping network, whose weights are in the hundreds, stands still.
+    (N, C, S, S) in [0, 1]. Half precision is "bf16-mixed": in "bf16-true" the mapping network, whose weights are in the
+    hundreds, the mean style and an adaptive augmentation all but stand still.
 
     Validation scores as many samples as there are images, by their pixels, not truncated: `val/precision`, `val/recall`
     (k = 3), `val/density`, `val/coverage` (k = 5).
@@ -52,10 +53,10 @@ class StyleGAN(StyleSampling):
         pixels_at_once: pixels (images times their size) that go through the networks together; a batch with more is
             split. 0 does not split.
         style_mixing: share of the images whose styles are, from a drawn layer on, those of another latent.
-        penalty_weight: of R1, half the squared slope at real images in [-1, 1], on every `penalty_interval`-th batch.
-            The paper's 10 is for large images; a small one needs less.
-        penalty_interval: the penalty is that many times as strong, and the discriminator's Adam as much shorter of
-            memory (Karras et al. 2020).
+        penalty_weight: of R1, half the squared slope at the real images in [-1, 1] that the discriminator sees, on
+            every `penalty_interval`-th batch. The paper's 10 is for large images; a small one needs less.
+        penalty_interval: n, by which the penalty is multiplied then. The discriminator's learning rate is n / (n + 1)
+            of what it is set to, and its betas are to the power of that, as of Karras et al. (2020).
         path_length_weight: of the squared distance of path lengths from their mean (Karras et al. 2020: 2), on every
             fourth step of the generator, on half of the batch; 0 leaves it out.
         augmentation: of what the discriminator sees, where images are few (Karras et al. 2020, limited data): "none";
@@ -162,7 +163,7 @@ class StyleGAN(StyleSampling):
         self.path_length_weight = path_length_weight
         self.augment = Augmentation(augmentation, augmentation_probability, augmentation_target, augmentation_images)
         self.ema_images, self.score_count = ema_images, score_count
-        # A discriminator that is penalised now and then makes that many steps more of its own (Karras et al. 2020).
+        # As published, where the penalty has steps of its own.
         lazy = penalty_interval / (penalty_interval + 1) if penalty_interval > 1 and penalty_weight else 1.0
         self.learning_rates = (self.learning_rates[0], lazy * self.learning_rates[1])
         self.betas = (self.betas[0], (self.betas[1][0] ** lazy, self.betas[1][1] ** lazy))
@@ -197,11 +198,12 @@ class StyleGAN(StyleSampling):
         pixels = len(batch[0]) * grown_size(detail) ** 2
         self.accumulate = max(self.least_parts, math.ceil(pixels / self.pixels_at_once) if self.pixels_at_once else 1)
         if self.ema_images:
-            self.ema_decay = 0.5 ** (images / self.ema_images)
+            self.ema_decay = 0.5 ** (images * self.discriminator_steps / self.ema_images)
         super().training_step(batch, batch_idx)
-        assert self._judged is not None
-        self.augment.adapt(self._judged[0], images)
+        self.augment.adapt(images)
         self.images_seen += images
+        if row_is_due(self):
+            self.log_dict({"train/size": float(grown_size(detail)), "train/augmentation": self.augment.share})
 
     def _grow_to(self, detail: float) -> None:
         self._detail = detail
@@ -242,9 +244,10 @@ class StyleGAN(StyleSampling):
         real = self.augment(faded(to_signed(batch[0]).to(weights), self._detail, self.image_shape[1]), self.noise)
         logits = self.discriminator(real), self.discriminator(self.augment(fake, self.noise))
         self._judged = (logits[0].detach(), logits[1].detach(), fake)
+        self.augment.note(self._judged[0])
         terms = {"discriminator": LOSS.discriminator(*logits)}
         if self.penalty_weight and self.trainer.global_step % self.penalty_interval == 0:
-            penalty = r1_penalty(lambda images: self.discriminator(images.to(weights)), real, fake)
+            penalty = r1_penalty(lambda images: self.discriminator.forward(images.to(weights)), real, fake)
             terms["r1"] = self.penalty_weight * self.penalty_interval * penalty
         return terms
 
@@ -262,6 +265,16 @@ class StyleGAN(StyleSampling):
             lengths = path_lengths(self.generator(styles), styles, self.noise)
         self.path_length_mean.lerp_(lengths.detach().mean().to(self.path_length_mean), 1 - PATH_LENGTH_DECAY)
         return (lengths - self.path_length_mean).square().mean()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["detail"] = self._detail
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook."""
+        super().on_load_checkpoint(checkpoint)
+        self._detail = checkpoint.get("detail", self._detail)
 
     @property
     def judged(self) -> Judged | None:

@@ -201,6 +201,8 @@ def test_truncation_is_the_models_and_noises_vary_one_sample_of_a_row(styled, ca
     assert still.mean(1).std(0).mean() < still.std(1).mean()
     for options, expected in (
         (("--noises", 0), "--noises is 0; expected 1 or more."),
+        (("--truncation", 7), "--truncation is 7.0; expected 0 to 1."),
+        (("--truncation", "nan"), "--truncation is nan; expected 0 to 1."),
         (("--labels", "1"), "--labels: StyleGAN takes none; expected a conditional model's checkpoint."),
     ):
         assert genmodels("sample", "--checkpoint", styled, *options, "--output", "a.png") == 2

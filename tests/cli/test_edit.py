@@ -234,6 +234,10 @@ def error_of(capsys, *arguments, **options):
         (("--strength", 1, "--count", 0), "--count is 0; expected 1 or more."),
         (("--strength", 1, "--samples", 99), "--samples is 99; expected 100 or more."),
         (("--strength", 1, "--truncation", -1), "--truncation is -1.0; expected 0 to 1."),
+        (
+            ("--strength", 1, "--truncation", 0.5, "--styles", "a.safetensors"),
+            "--truncation is of drawn styles, and --styles names others; expected one of them.",
+        ),
         (("--strength", 1, "--colour", "red"), "edit: unrecognized arguments: --colour red."),
         (("--strength", 1, "--data.copies", 1), "edit: unrecognized arguments: --data.copies 1."),
         (

@@ -25,6 +25,16 @@ def test_images_are_left_alone_with_the_probability_that_none_of_the_changes_is_
     assert same.float().mean().item() == pytest.approx(expected, abs=0.03)
 
 
+@pytest.mark.parametrize("size", [16, 128, 256])
+def test_in_half_precision_images_are_where_they_were(size):
+    line = torch.linspace(-1, 1, size)
+    images = (torch.sin(9 * line)[:, None] * torch.cos(7 * line))[None, None].expand(4, 1, -1, -1).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        made = augment(images, 1e-12, draws())
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made, images, rtol=0, atol=0.01)
+
+
 def test_the_same_source_makes_the_same_and_real_and_generated_images_are_changed_alike():
     images = torch.rand(8, 3, 16, 16)
     assert torch.equal(augment(images, 0.7, draws(1)), augment(images, 0.7, draws(1)))

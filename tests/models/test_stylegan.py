@@ -96,6 +96,12 @@ def test_the_average_has_half_of_its_weight_from_the_last_so_many_images():
     assert model(ema_images=0).generator_ema is None
 
 
+def test_a_generator_that_steps_on_every_nth_batch_is_averaged_over_as_many_images():
+    gan = model(ema_images=16, discriminator_steps=4)
+    fit(gan, loader(batches=4, batch_size=16))
+    assert gan.ema_decay == 0.5**4
+
+
 def test_a_lazy_penalty_changes_the_discriminators_adam():
     gan = model(penalty_interval=16, learning_rate=1e-3, betas=(0.5, 0.99))
     share = 16 / 17
@@ -174,14 +180,14 @@ def test_path_lengths_are_penalised_on_every_fourth_step_of_the_generator():
 
 def test_adaptive_augmentation_rises_while_real_images_are_told_apart_and_falls_again():
     gan = model(augmentation="adaptive", augmentation_probability=0.5, augmentation_images=100)
-    gan._judged = (torch.ones(8), -torch.ones(8), torch.zeros(8, 1, SIZE, SIZE))
     found = []
     for sign in (1.0, -1.0):
 
         class Judging(StyleGAN):
             def discriminator_loss(self, batch, fake, sign=sign):
                 terms = super().discriminator_loss(batch, fake)
-                self._judged = (torch.full((8,), sign), *self._judged[1:])
+                self.augment.signs.clear()
+                self.augment.note(torch.full((8,), sign))
                 return terms
 
         gan.__class__ = Judging
