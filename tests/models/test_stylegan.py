@@ -232,7 +232,7 @@ def test_it_learns_digits():
         return found
 
     untrained = scores()
-    trainer = Trainer(accelerator="cpu", max_steps=300, max_epochs=-1, logger=False, enable_checkpointing=False,
+    trainer = Trainer(accelerator="cpu", max_steps=200, max_epochs=-1, logger=False, enable_checkpointing=False,
                       enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0)  # fmt: skip
     trainer.fit(gan, datamodule=data)
     found = scores()
