@@ -25,8 +25,9 @@ from lightning_genmodels.cli.small import (
     SmallParser,
     add_model_arguments,
     add_truncation,
-    check_truncation,
+    check_png,
     styled_model_on_device,
+    truncation_of,
     writing,
 )
 from lightning_genmodels.editing import (
@@ -111,16 +112,14 @@ def edit(argv: list[str]) -> None:
 
 def check_options_of(options: argparse.Namespace) -> None:
     """Raises GenmodelsError for an option out of its range."""
-    output = Path(options.output)
-    if output.suffix.lower() != ".png" or output.is_dir():
-        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
+    check_png(Path(options.output))
     if options.strength == 0 or not math.isfinite(options.strength):
         raise GenmodelsError(f"--strength is {options.strength:g}; expected a number above or below 0, such as 2.")
     if options.count is not None and options.count < 1:
         raise GenmodelsError(f"--count is {options.count}; expected 1 or more.")
     if options.samples < LEAST_SAMPLES:
         raise GenmodelsError(f"--samples is {options.samples}; expected {LEAST_SAMPLES} or more.")
-    check_truncation(options)
+    truncation_of(options)
     if options.truncation is not None and options.styles is not None:
         raise GenmodelsError("--truncation is of drawn styles, and --styles names others; expected one of them.")
     if options.data is not None and options.config is not None:
@@ -135,8 +134,7 @@ def styles_to_edit(model: Any, options: argparse.Namespace) -> Tensor:
     """
     if options.styles is None:
         generator = torch.Generator().manual_seed(options.seed)
-        truncation = 1.0 if options.truncation is None else options.truncation
-        return draw_styles(model, options.count or COUNT, generator, truncation)
+        return draw_styles(model, options.count or COUNT, generator, truncation_of(options))
     try:
         styles = load_file(options.styles).get("styles")
     except (SafetensorError, OSError) as error:

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 
 import datamodules
@@ -25,6 +26,18 @@ COMMANDS = {
     "probe": "score an autoencoder's codes by simple classifiers: --checkpoint FILE",
     "data": "look at a data set: data check or data preview, --data CLASS",
     "configs": "list the packaged configurations",
+}
+# What runs each of the small commands; imported once it is called for. The others are LightningCLI's.
+SMALL = {
+    "sample": "sample.sample",
+    "translate": "translate.translate",
+    "interpolate": "interpolate.interpolate",
+    "project": "project.project",
+    "mix": "mix.mix",
+    "edit": "edit.edit",
+    "probe": "probe.probe",
+    "data": "datasets.look_at_data",
+    "configs": "configs.list_configs",
 }
 OTHER_WORDS = {"train": "fit", "run": "fit", "eval": "validate", "evaluate": "validate", "val": "validate",
                "generate": "sample", "draw": "sample", "list": "configs", "infer": "predict",
@@ -75,42 +88,9 @@ def _run(arguments: list[str]) -> None:
     # A user's classes are found, and cannot shadow ours: the working directory comes last.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    if command == "configs":
-        from lightning_genmodels.cli.configs import list_configs
-
-        list_configs(arguments[1:])
-    elif command == "sample":
-        from lightning_genmodels.cli.sample import sample
-
-        sample(arguments[1:])
-    elif command == "translate":
-        from lightning_genmodels.cli.translate import translate
-
-        translate(arguments[1:])
-    elif command == "interpolate":
-        from lightning_genmodels.cli.interpolate import interpolate
-
-        interpolate(arguments[1:])
-    elif command == "mix":
-        from lightning_genmodels.cli.mix import mix
-
-        mix(arguments[1:])
-    elif command == "edit":
-        from lightning_genmodels.cli.edit import edit
-
-        edit(arguments[1:])
-    elif command == "project":
-        from lightning_genmodels.cli.project import project
-
-        project(arguments[1:])
-    elif command == "probe":
-        from lightning_genmodels.cli.probe import probe
-
-        probe(arguments[1:])
-    elif command == "data":
-        from lightning_genmodels.cli.datasets import look_at_data
-
-        look_at_data(arguments[1:])
+    if command in SMALL:
+        module, _, function = SMALL[command].rpartition(".")
+        getattr(import_module(f"lightning_genmodels.cli.{module}"), function)(arguments[1:])
     else:
         from lightning_genmodels.cli.arguments import expand
         from lightning_genmodels.cli.training import GenmodelsCLI

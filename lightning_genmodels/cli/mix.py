@@ -8,8 +8,9 @@ from lightning_genmodels.cli.small import (
     SmallParser,
     add_model_arguments,
     add_truncation,
-    check_truncation,
+    check_png,
     styled_model_on_device,
+    truncation_of,
     writing,
 )
 from lightning_genmodels.editing import mixing_grid
@@ -35,16 +36,14 @@ def mix(argv: list[str]) -> None:
     for option, value in (("rows", options.rows), ("columns", options.columns)):
         if value < 1:
             raise GenmodelsError(f"--{option} is {value}; expected 1 or more.")
-    check_truncation(options)
-    if output.suffix.lower() != ".png" or output.is_dir():
-        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
+    truncation = truncation_of(options)
+    check_png(output)
     model = styled_model_on_device(options)
     layers = model.style_layers
     crossover = layers // 2 if options.crossover is None else options.crossover
     if not 0 <= crossover <= layers:
         raise GenmodelsError(f"--crossover is {crossover}; expected 0 to {layers}, the number of layers.")
     generator = torch.Generator().manual_seed(options.seed)
-    truncation = 1.0 if options.truncation is None else options.truncation
     images = mixing_grid(
         model,
         options.rows,

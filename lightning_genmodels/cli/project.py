@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from datamodules.decoding import read_image
 from datamodules.folders import pictures_in
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, styled_model_on_device, writing
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, check_png, styled_model_on_device, writing
 from lightning_genmodels.cli.translate import check_places
 from lightning_genmodels.editing import project as project_images
 from lightning_genmodels.errors import GenmodelsError
@@ -44,8 +44,7 @@ def project(argv: list[str]) -> None:
     source, output = Path(options.input), Path(options.output)
     if options.steps < 1:
         raise GenmodelsError(f"--steps is {options.steps}; expected 1 or more.")
-    if output.suffix.lower() != ".png" or output.is_dir():
-        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
+    check_png(output)
     if not source.exists():
         raise GenmodelsError(f"--input {source} does not exist; expected a picture or a folder.")
     pictures = pictures_in(source) if source.is_dir() else [source]

@@ -10,10 +10,12 @@ from lightning_genmodels.cli.small import (
     SmallParser,
     add_model_arguments,
     add_truncation,
-    check_truncation,
+    check_png,
     model_on_device,
+    truncation_of,
     writing,
 )
+from lightning_genmodels.editing import draw_styles
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import POINT, POINTS, picture_of, save_png
 
@@ -43,9 +45,8 @@ def sample(argv: list[str]) -> None:
     output = Path(options.output)
     if options.count is not None and options.count < 1:
         raise GenmodelsError(f"--count is {options.count}; expected 1 or more.")
-    if output.suffix.lower() != ".png" or output.is_dir():
-        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
-    check_truncation(options)
+    check_png(output)
+    truncation = truncation_of(options)
     model: Any = model_on_device(options)
     if not hasattr(model, "sample"):
         raise GenmodelsError(
@@ -59,14 +60,15 @@ def sample(argv: list[str]) -> None:
         raise GenmodelsError(f"--noises is {options.noises}; expected 1 or more.")
     count = options.count or (POINTS if model.image_shape == POINT else IMAGES)
     generator = torch.Generator().manual_seed(options.seed)
-    truncated = {} if options.truncation is None else {"truncation": options.truncation}
     columns = None
     if options.labels is not None:
         images, columns = labelled_samples(model, names_in(options.labels), count, options.seed)
     elif options.noises is not None:
-        images, columns = noisy_samples(model, count, options.noises, generator, **truncated), options.noises
+        images, columns = noisy_samples(model, count, options.noises, generator, truncation), options.noises
+    elif options.truncation is not None:
+        images = model.sample(count, generator=generator, truncation=truncation)
     else:
-        images = model.sample(count, generator=generator, **truncated)
+        images = model.sample(count, generator=generator)
     with writing(f"--output {output}"):
         save_png(picture_of(images, columns=columns), output)
     print(f"{len(images)} samples: {output}")
@@ -93,10 +95,8 @@ def labelled_samples(model: Any, labels: list[str], count: int, seed: int) -> tu
 
 
 @torch.no_grad()
-def noisy_samples(model: Any, count: int, noises: int, generator: torch.Generator, truncation: float = 1.0) -> Tensor:
+def noisy_samples(model: Any, count: int, noises: int, generator: torch.Generator, truncation: float) -> Tensor:
     """About `count` samples row by row, each row of one latent under different noise."""
-    rows = max(1, count // noises)
-    latents = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
-    styles = model.styles(latents, truncation).repeat_interleave(noises, 0)
+    styles = draw_styles(model, max(1, count // noises), generator, truncation).repeat_interleave(noises, 0)
     rows_of_images = [model.synthesize(row, model.draw_noises(len(row), generator)) for row in styles.split(noises)]
     return torch.cat(rows_of_images).clamp(0, 1)

@@ -32,8 +32,14 @@ def add_model_arguments(parser: SmallParser, checkpoint: str = "the checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
 
 
+def check_png(output: Path) -> None:
+    """Raises GenmodelsError for an `--output` that cannot be a PNG's."""
+    if output.suffix.lower() != ".png" or output.is_dir():
+        raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png.")
+
+
 def add_truncation(parser: SmallParser) -> None:
-    """Adds `--truncation` of a StyleGAN; see `check_truncation`."""
+    """Adds `--truncation` of a StyleGAN; see `truncation_of`."""
     parser.add_argument(
         "--truncation",
         type=float,
@@ -42,10 +48,12 @@ def add_truncation(parser: SmallParser) -> None:
     )
 
 
-def check_truncation(options: argparse.Namespace) -> None:
-    """Raises GenmodelsError for one outside 0 to 1."""
-    if options.truncation is not None and not 0 <= options.truncation <= 1:
-        raise GenmodelsError(f"--truncation is {options.truncation}; expected 0 to 1.")
+def truncation_of(options: argparse.Namespace) -> float:
+    """The one asked for, else 1; GenmodelsError for one outside 0 to 1."""
+    truncation = 1.0 if options.truncation is None else float(options.truncation)
+    if not 0 <= truncation <= 1:
+        raise GenmodelsError(f"--truncation is {truncation}; expected 0 to 1.")
+    return truncation
 
 
 @contextmanager

@@ -91,11 +91,12 @@ class Augmentation(nn.Module):
 
     def note(self, real_logits: Tensor) -> None:
         """Takes what the discriminator makes of a part of a batch, for `adapt`."""
-        self.signs.append(real_logits.sign())
+        if self.kind == "adaptive":
+            self.signs.append(real_logits.sign())
 
     def adapt(self, images: int) -> None:
         """Moves the probability by one batch of so many images, in all processes; the first one's logits decide."""
         if self.kind == "adaptive":
             surplus = torch.cat(self.signs).mean() - self.target
             self.share.add_(surplus.sign() * images / self.images).clamp_(0, 1)
-        self.signs.clear()
+            self.signs.clear()
