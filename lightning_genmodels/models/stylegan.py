@@ -202,8 +202,10 @@ class StyleGAN(StyleSampling):
         super().training_step(batch, batch_idx)
         self.augment.adapt(images)
         self.images_seen += images
-        if row_is_due(self):
-            self.log_dict({"train/size": float(grown_size(detail)), "train/augmentation": self.augment.share})
+        if row_is_due(self) and self.growing:
+            self.log("train/size", float(grown_size(detail)))
+        if row_is_due(self) and self.augment.kind == "adaptive":
+            self.log("train/augmentation", self.augment.share)
 
     def _grow_to(self, detail: float) -> None:
         self._detail = detail

@@ -196,6 +196,16 @@ def test_adaptive_augmentation_rises_while_real_images_are_told_apart_and_falls_
     assert found == pytest.approx([0.66, 0.5])
 
 
+def test_what_changes_is_logged_and_nothing_constant():
+    def logged(**options):
+        return set(fit(model(**options), loader(), log_every_n_steps=1, logger=True).logged_metrics)
+
+    both = {"train/size", "train/augmentation"}
+    assert logged() & both == set()
+    assert logged(growing=True, start_size=4) & both == {"train/size"}
+    assert logged(augmentation="adaptive") & both == {"train/augmentation"}
+
+
 def test_a_path_of_latents_begins_and_ends_at_its_own_images():
     gan = model()
     z0, z1 = torch.randn(2, 3, 16)
