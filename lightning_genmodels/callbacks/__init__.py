@@ -5,6 +5,7 @@ from lightning_genmodels.callbacks.collapse_watch import CollapseWatch
 from lightning_genmodels.callbacks.exact_resume import ExactResume
 from lightning_genmodels.callbacks.feature_probe import FeatureProbe
 from lightning_genmodels.callbacks.generation_scores import GenerationScores
+from lightning_genmodels.callbacks.labelled_table import LabelledTable
 from lightning_genmodels.callbacks.last_checkpoint import LastCheckpoint
 from lightning_genmodels.callbacks.picture_grid import PictureGrid
 from lightning_genmodels.callbacks.prediction_writer import PredictionWriter
@@ -15,6 +16,7 @@ __all__ = [
     "ExactResume",
     "FeatureProbe",
     "GenerationScores",
+    "LabelledTable",
     "LastCheckpoint",
     "PictureGrid",
     "PredictionWriter",

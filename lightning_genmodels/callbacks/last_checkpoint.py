@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import WandbLogger
 
 from lightning_genmodels.errors import GenmodelsError
 
@@ -14,7 +15,8 @@ class LastCheckpoint(Checkpoint):
     """Writes one file, over and over: after every validation, and after the last batch of the training.
 
     Lightning's `ModelCheckpoint` writes none at the end, and in manual optimisation warns about step intervals.
-    Writing is atomic: a run killed meanwhile keeps the file before.
+    Writing is atomic: a run killed meanwhile keeps the file before. A `WandbLogger` with `log_model` keeps it as an
+    artifact, the latest.
 
     Args:
         path: the file.
@@ -31,10 +33,16 @@ class LastCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         self.last_model_path = ""
         self._saved_step = -1
+        self._told: Any = WrittenCheckpoint(self.path)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning's hook: until the first is written, the one resumed from is the last."""
         self.last_model_path = str(trainer.ckpt_path or "")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook: that one stays where no batch follows; written again, it would count one batch less."""
+        if trainer.ckpt_path:
+            self._saved_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -63,5 +71,19 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(partial, weights_only=False)  # False: everything
         if trainer.is_global_zero:
             os.replace(partial, self.path)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.after_save_checkpoint(self._told)
         self.last_model_path = self.path
         self._saved_step = trainer.global_step
+
+
+class WrittenCheckpoint:
+    """What a WandbLogger asks a ModelCheckpoint for; this one knows no best."""
+
+    best_model_path = ""
+    current_score = None
+    save_top_k = 1
+
+    def __init__(self, path: str) -> None:
+        self.last_model_path = path

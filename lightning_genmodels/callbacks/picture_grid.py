@@ -121,8 +121,7 @@ class PictureGrid(Callback):
     @rank_zero_only
     def _draw_on_first(self, trainer: Trainer, model: LightningModule, folder: Path) -> None:
         pictures = {**self._drawn_images(model), **self._drawn_codes(model)}
-        # Lightning numbers the scalars of the n-th batch n - 1.
-        step = max(trainer.global_step - 1, 0)
+        step = logged_step(trainer)
         for name, picture in pictures.items():
             save_png(picture, folder / f"{name}-{step:08d}.png")
             logger: Any
@@ -169,6 +168,11 @@ class PictureGrid(Callback):
         if getattr(model, "unit_activations", None) is not None:
             pictures["activations"] = bars(model.unit_activations, model.rho)
         return pictures
+
+
+def logged_step(trainer: Trainer) -> int:
+    """The step of the scalars logged meanwhile: Lightning numbers those of the n-th batch n - 1."""
+    return max(trainer.global_step - 1, 0)
 
 
 def _in_groups(shown: list[Tensor]) -> Picture:

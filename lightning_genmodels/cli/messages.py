@@ -6,9 +6,12 @@ import re
 from difflib import get_close_matches
 
 from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch import loggers as lightning_loggers
 
 import datamodules
 import lightning_genmodels
+from lightning_genmodels import callbacks
 
 TYPES = {
     "int": "a whole number",
@@ -25,8 +28,14 @@ CLASSES: dict[str, dict[str, type]] = {
     "data": {n: c for n, c in vars(datamodules).items()
              if isinstance(c, type) and issubclass(c, LightningDataModule)},
 }  # fmt: skip
+# Which are too many to be listed.
+TRAINER_CLASSES: dict[str, dict[str, type]] = {
+    "trainer.callbacks": {n: getattr(m, n) for m in (lightning_callbacks, callbacks) for n in m.__all__},
+    "trainer.logger": {n: getattr(lightning_loggers, n) for n in lightning_loggers.__all__},
+}
+KNOWN = CLASSES | TRAINER_CLASSES
 TOP_LEVEL = ("config", "model", "data", "trainer", "resume", "init_from", "ckpt_path", "seed_everything",
-             "checkpoint", "pictures")  # fmt: skip
+             "checkpoint", "pictures", "table")  # fmt: skip
 
 MISSING = r"required: (?:\w+\.)?(\w+)$|(?:Key|Option) [\"'](?:\w+\.)?(\w+)[\"'] is required"
 
@@ -58,7 +67,8 @@ def shorten(message: str) -> str:
         names = ", ".join(CLASSES.get(name, {}))
         return f"--{'.'.join([*keys[:1], name])} is missing; expected {'one of ' + names if names else 'a value'}."
     if keys:
-        return f"{option} is {_value(message)}; expected {_expected(message, keys[0])}."
+        value = _class_name(message) or _value(message)
+        return f"{option} is {value}; expected {_expected(message, keys[0])}{_suggest_class(value, keys[0])}."
     return " ".join(message.split()).rstrip(".") + "."
 
 
@@ -66,7 +76,7 @@ def _unknown(word: str, group: str, message: str) -> str:
     paths = re.findall(r"given class_path '(?:[\w.]+\.)?(\w+)'", message)
     if paths and paths[0] in ("LightningModule", "LightningDataModule"):
         return f"nothing says before it whose option that is; expected --{group} CLASS first"
-    classes = CLASSES.get(group, {})
+    classes = KNOWN.get(group, {})
     if not paths or paths[0] not in classes:  # a class of the user's
         every = [name for found in classes.values() for name in inspect.signature(found).parameters]
         return f"no such option{_suggest(word, [name for name in every if name != word])}"
@@ -76,6 +86,16 @@ def _unknown(word: str, group: str, message: str) -> str:
 def _suggest(word: str, known: list[str] | tuple[str, ...]) -> str:
     close = get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}" if close else ""
+
+
+def _class_name(message: str) -> str:
+    """What was taken for a class and is none, also within a list."""
+    named = re.search(r"Expected a dot import path string: (\S+)", message)
+    return named[1] if named else ""
+
+
+def _suggest_class(value: str, group: str) -> str:
+    return _suggest(value, [*TRAINER_CLASSES.get(group, {})])
 
 
 def _value(message: str) -> str:

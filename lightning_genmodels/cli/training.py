@@ -1,7 +1,5 @@
 """`genmodels fit | validate | test | predict`: LightningCLI with run folders, exact resume and pictures."""
 
-import inspect
-import math
 import re
 import sys
 import warnings
@@ -16,10 +14,19 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from lightning_genmodels._lightning import CheckpointNeutralCLI, keep_counts_whole, keep_metrics
-from lightning_genmodels.callbacks import BestCheckpoint, ExactResume, LastCheckpoint, PictureGrid, PredictionWriter
+from lightning_genmodels.callbacks import (
+    BestCheckpoint,
+    ExactResume,
+    LabelledTable,
+    LastCheckpoint,
+    PictureGrid,
+    PredictionWriter,
+)
 from lightning_genmodels.checkpoints import name_last_good, read_checkpoint
 from lightning_genmodels.cli.arguments import Arguments, mentions
-from lightning_genmodels.cli.loggers import init_args, place_logger
+from lightning_genmodels.cli.endings import tell_if_nothing_trained, tell_results
+from lightning_genmodels.cli.links import LINKED, check_links, keep_links
+from lightning_genmodels.cli.loggers import init_args, place_logger, start_loggers
 from lightning_genmodels.cli.messages import shorten
 from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run, say
 from lightning_genmodels.cli.weights import check_weights_fit, copy_matching_weights
@@ -75,6 +82,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         keep_counts_whole(parser)
         parser.add_class_arguments(CheckpointOptions, "checkpoint")
         parser.add_class_arguments(PictureGrid, "pictures", skip={"dirpath"})
+        parser.add_class_arguments(LabelledTable, "table", skip={"dirpath"})
         parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
         for name, value_of in LINKED.items():
             parser.link_arguments("data", f"model.init_args.{name}", compute_fn=value_of, apply_on="instantiate")
@@ -119,9 +127,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         ready = False
         try:
             super().instantiate_classes()
-            self._check_image_shape(self._given.get("image_shape"))
-            for name in LINKED:
-                self._check_linked(name, self._given.get(name))
+            check_links(self.model, self.datamodule, self._given)
             if self.arguments.checkpoint is not None:
                 check_weights_fit(self.model, self.arguments.checkpoint)
             ready = True
@@ -137,40 +143,20 @@ class GenmodelsCLI(CheckpointNeutralCLI):
 
     def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
         """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
-        for name in LINKED:
-            # The links from the data give them to whatever hands its arguments on, and None where the data have none.
-            if name in kwargs and kwargs[name] is None:
-                kwargs[name] = self._given.get(name)
-            if name in kwargs and (kwargs[name] is None or not takes(class_type, name)):
-                del kwargs[name]
+        keep_links(class_type, kwargs, self._given)
         try:
             return class_type(*args, **kwargs)
         except Exception as error:  # raised again, here and in instantiate_classes()
             self._failure = error
             raise
 
-    def _check_image_shape(self, given: Any) -> None:
-        shape = getattr(self.datamodule, "image_shape", None)
-        if given is not None and shape is not None and tuple(given) != tuple(shape):
-            raise GenmodelsError(
-                f"image_shape is {tuple(given)} for the model, but {type(self.datamodule).__name__} gives images of "
-                f"{tuple(shape)}; expected the same."
-            )
-
-    def _check_linked(self, name: str, given: Any) -> None:
-        found = LINKED[name](self.datamodule)
-        parameter = inspect.signature(type(self.model)).parameters.get(name)
-        given = tuple(given) if isinstance(given, list) else given
-        if parameter is not None and found is not None and given not in (None, parameter.default, found):
-            raise GenmodelsError(
-                f"{name} is {given} for the model, but {type(self.datamodule).__name__} has {found}; expected the same."
-            )
-
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """LightningCLI's hook: adds our loggers and callbacks to those of the user."""
         trainer = self.config_init[self.subcommand].trainer
         callbacks = [*as_list(trainer.callbacks), ExactResume()]
         if self.subcommand == "fit":
+            checkpoint = self.arguments.checkpoint
+            self.first_step = 0 if checkpoint is None else read_checkpoint(checkpoint)["global_step"]
             kwargs["logger"] = self._loggers(as_list(trainer.logger))
             callbacks += self._fit_callbacks()
         elif self.subcommand == "predict":
@@ -186,8 +172,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             return False
         csv = CSVLogger(self.run.parent.parent, self.run.parent.name, self.run.name, flush_logs_every_n_steps=1)
         if is_first_process():
-            resumed = self.arguments.checkpoint if self.arguments.run is not None else None
-            keep_metrics(csv, before_step=read_checkpoint(resumed)["global_step"] if resumed else 0)
+            keep_metrics(csv, before_step=self.first_step if self.arguments.run is not None else 0)
         return [csv, *(logger for logger in chosen if isinstance(logger, Logger))]
 
     def _fit_callbacks(self) -> list[Callback]:
@@ -203,7 +188,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                 "more of it is better."
             )
         options.pictures.dirpath = str(self.run / "pictures")
-        callbacks: list[Callback] = [options.pictures]
+        options.table.dirpath = str(self.run / "tables")
+        callbacks: list[Callback] = [options.pictures, options.table]
         if metric is not None and options.trainer.limit_val_batches != 0:
             self.best = BestCheckpoint(folder, metric, mode)
             callbacks.append(self.best)
@@ -232,6 +218,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                     # A resumed run's folder is in use, and its best checkpoint waits for the next validation.
                     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
                     warnings.filterwarnings("ignore", message=".*could not find the monitored key")
+                start_loggers(self.trainer.loggers, self.options)
                 self.trainer.fit(model, **kwargs)
         except (MisconfigurationException, ValueError) as error:  # known only once the data or the metrics are
             if re.match(r"\s*`val_check_interval", str(error)):
@@ -256,21 +243,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         """LightningCLI's hook: tells where the results lie."""
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        best = getattr(self, "best", None)
-        if best is not None and best.best_model_path:
-            score = float(best.best_model_score)  # infinite where it was not a number
-            told = f"{best.monitor} {score:.4g}" if math.isfinite(score) else f"{best.monitor} is not a number yet"
-            say(f"Best checkpoint: {self.run / 'checkpoints' / 'best.ckpt'} ({told})")
-        elif best is not None:
-            epochs, interval = self.trainer.check_val_every_n_epoch, self.trainer.val_check_interval
-            option = "val_check_interval" if epochs is None else "check_val_every_n_epoch"
-            say(f"No best checkpoint: there was no validation yet; --trainer.{option} is {epochs or interval}.")
-        last = self.run / "checkpoints" / "last.ckpt"
-        if last.is_file():  # there is none where the training was over before it began
-            say(f"Last checkpoint: {last}")
-        pictures = sorted((self.run / "pictures").glob("*.png"))
-        if pictures:
-            say(f"Pictures: {pictures[-1]}" + (f", and {len(pictures) - 1} before it" if pictures[1:] else ""))
+        if self.arguments.checkpoint is not None:
+            tell_if_nothing_trained(self.trainer, self.first_step)
+        tell_results(self.trainer, self.run, getattr(self, "best", None))
 
     def after_predict(self) -> None:
         """LightningCLI's hook."""
@@ -301,24 +276,6 @@ def default_name(options: Namespace) -> str:
     """`<model>_<data>` from the class names, for a run without a configuration."""
     model, data = (options[key].class_path.rpartition(".")[2].lower() for key in ("model", "data"))
     return f"{model}_{data.removesuffix('datamodule')}"
-
-
-def label_names(datamodule: LightningDataModule) -> tuple[str, ...] | None:
-    """The names of the data's classes, or of their attributes; None where there are none."""
-    return tuple(getattr(datamodule, "class_names", getattr(datamodule, "attribute_names", ()))) or None
-
-
-def target_channels(datamodule: LightningDataModule) -> int | None:
-    """Channels of the data's targets, or the number of their classes; None where there are none."""
-    return getattr(datamodule, "target_channels", None)
-
-
-LINKED = {"label_names": label_names, "target_channels": target_channels}  # what a model may need to know of its data
-
-
-def takes(class_type: type[Any], argument: str) -> bool:
-    """Whether the class, or one that it hands its arguments on to, has an argument of that name."""
-    return any(argument in inspect.signature(base).parameters for base in class_type.__mro__[:-1])
 
 
 def one_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, TENSORS, EventAccumulator
 
 from lightning_genmodels.cli import main
 
@@ -27,7 +27,8 @@ def run(tmp_path_factory):
 
 
 def read_events(run):
-    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={IMAGES: 0, SCALARS: 0})  # 0: all of them
+    everything = {IMAGES: 0, SCALARS: 0, TENSORS: 0}
+    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance=everything)
     return accumulator.Reload()
 
 
@@ -37,7 +38,7 @@ def events(run):
 
 
 def assert_pictures_are_the_files(run, events, names):
-    assert {*events.Tags()["images"]} == names
+    assert {*events.Tags()["images"]} - {"labelled"} == names
     assert len(list((run / "pictures").iterdir())) == 2 * len(names)
     for name in names:
         pictures = events.Images(name)
@@ -58,7 +59,22 @@ def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(tmp_path, mon
     assert main([*FIT_AUTOENCODER, "--model.latent_dim", "2"]) == 0
     run = tmp_path / "runs" / "sparseautoencoder_digits" / "0"
     names = {"reconstructions", "filters", "codes", "manifold", "activations"}
-    assert_pictures_are_the_files(run, read_events(run), names)
+    events = read_events(run)
+    assert_pictures_are_the_files(run, events, names)
+    assert_the_table_is_the_files(run, events)
+
+
+def assert_the_table_is_the_files(run, events):
+    pictures, texts = events.Images("labelled"), events.Tensors("labelled/text_summary")
+    assert [p.step for p in pictures] == [t.step for t in texts] == [5, 11]
+    for picture, text in zip(pictures, texts, strict=True):
+        path = run / "tables" / f"labelled-{picture.step:08d}.png"
+        logged = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+        np.testing.assert_array_equal(logged, np.asarray(Image.open(path)))
+        with path.with_suffix(".csv").open() as file:
+            rows = [f"| {row['row']} | {row['label']} |" for row in csv.DictReader(file)]
+        assert text.tensor_proto.string_val[0].decode().splitlines()[2:] == rows
+        assert len(rows) == 32
 
 
 def test_the_grid_stands_at_the_step_of_the_validation_scalars(events):

@@ -1,4 +1,6 @@
+import base64
 import csv
+import hashlib
 import json
 import os
 import re
@@ -24,7 +26,7 @@ OPTIONS = [
     *("--trainer.log_every_n_steps", "5", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
 ]
 FIT = [
-    *("fit", "--config", "gan_digits", *OPTIONS),
+    *("fit", "--config", "gan_digits", *OPTIONS, "--trainer.logger.log_model", "all"),
     *(f"--model.init_args.{name}={value}" for name, value in MODEL.items()),
 ]
 
@@ -118,6 +120,11 @@ def read_history(path):
     return [read_items(r.history.item) for r in read_records(path) if r.WhichOneof("record_type") == "history"]
 
 
+def read_config(path):
+    updates = [read_items(r.config.update) for r in read_records(path) if r.WhichOneof("record_type") == "config"]
+    return {name: value for update in updates for name, value in update.items()}
+
+
 def read_csv(run):
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -139,10 +146,33 @@ def test_the_scalars_are_those_of_metrics_csv_at_the_same_steps(run, history):
 
 def test_the_configuration_holds_the_models_hyperparameters(run_files):
     for path in run_files:
-        updates = [read_items(r.config.update) for r in read_records(path) if r.WhichOneof("record_type") == "config"]
-        config = {name: value for update in updates for name, value in update.items()}
+        config = read_config(path)
         expected = {**MODEL, "image_shape": [1, 8, 8], "network": "mlp", "latent_dim": 64}
         assert {name: config.get(name) for name in expected} == expected
+
+
+def test_the_configuration_holds_model_data_trainer_and_seed(run_files):
+    first, second = (read_config(path) for path in run_files)
+    assert first["model"] == "lightning_genmodels.GAN"
+    assert first["data"]["class_path"] == "datamodules.DigitsDataModule"
+    assert first["data"]["init_args"]["batch_size"] == 64
+    assert first["seed_everything"] == 0
+    assert (first["trainer"]["max_epochs"], second["trainer"]["max_epochs"]) == (2, 3)
+
+
+def test_checkpoints_are_artifacts_with_aliases(run, run_files):
+    kept = [r.artifact for path in run_files for r in read_records(path) if r.WhichOneof("record_type") == "artifact"]
+    models = [artifact for artifact in kept if artifact.type == "model"]
+    assert len({artifact.name for artifact in models}) == 1
+    assert all("latest" in artifact.aliases for artifact in models)  # a server moves an alias to the newest
+    best = [artifact for artifact in models if "best" in artifact.aliases]
+    for artifact, name in ((models[-1], "last.ckpt"), (best[-1], "best.ckpt")):
+        (file,) = artifact.manifest.contents
+        content = (run / "checkpoints" / name).read_bytes()
+        assert file.digest == base64.b64encode(hashlib.md5(content).digest()).decode()
+        assert json.loads(artifact.metadata)["original_filename"] == name
+        with open(file.local_path, "rb") as kept_copy:  # until `wandb sync` sends it
+            assert kept_copy.read() == content
 
 
 def test_the_pictures_are_pixel_equal_to_the_png_files_at_the_step_of_their_names(run, history):
@@ -158,17 +188,23 @@ def test_the_pictures_are_pixel_equal_to_the_png_files_at_the_step_of_their_name
     assert len(set(pictures)) == 3  # the same latents, a generator that learns
 
 
-def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(run, monkeypatch):
-    folder = run.parents[2]  # once more: W&B's own process stays where it began
-    work_offline(monkeypatch, folder)
-    model = ("--model", "SparseAutoencoder", "--model.latent_dim", "2", "--data", "DigitsDataModule")
-    try:
-        assert main(["fit", *model, *OPTIONS, "--trainer.max_epochs", "1"]) == 0
-    finally:
-        wandb.finish()
-    path = folder / "runs" / "sparseautoencoder_digits" / "0"
+@pytest.fixture(scope="module")
+def autoencoder(run):
+    """A run of one epoch of an autoencoder."""
+    with pytest.MonkeyPatch.context() as patch:
+        work_offline(patch, run.parents[2])  # once more: W&B's own process stays where it began
+        model = ("--model", "SparseAutoencoder", "--model.latent_dim", "2", "--data", "DigitsDataModule")
+        try:
+            assert main(["fit", *model, *OPTIONS, "--trainer.max_epochs", "1"]) == 0
+        finally:
+            wandb.finish()
+    path = run.parents[2] / "runs" / "sparseautoencoder_digits" / "0"
     wait_for(path, 1)
-    (run_file,) = path.glob("wandb/offline-run-*/*.wandb")
+    return path
+
+
+def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(autoencoder):
+    (run_file,) = autoencoder.glob("wandb/offline-run-*/*.wandb")
     names = {"reconstructions", "filters", "codes", "manifold", "activations"}
     logged = {name: row for row in read_history(run_file) for name in names & {*row}}
     assert {*logged} == names
@@ -176,7 +212,27 @@ def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(run, monkeypa
         (file,) = row[name]["filenames"]
         assert row["trainer/global_step"] == 9
         picture = np.asarray(Image.open(run_file.parent / "files" / file))
-        np.testing.assert_array_equal(picture, np.asarray(Image.open(path / "pictures" / f"{name}-00000009.png")))
+        saved = autoencoder / "pictures" / f"{name}-00000009.png"
+        np.testing.assert_array_equal(picture, np.asarray(Image.open(saved)))
+
+
+def test_an_autoencoders_table_has_the_labels_and_images_of_the_files(autoencoder):
+    (run_file,) = autoencoder.glob("wandb/offline-run-*/*.wandb")
+    (row,) = [row for row in read_history(run_file) if "labelled" in row]
+    assert row["trainer/global_step"] == 9
+    (kept,) = [r.artifact for r in read_records(run_file) if r.WhichOneof("record_type") == "artifact"]
+    files = {file.path: file.local_path for file in kept.manifest.contents}
+    with open(files["labelled.table.json"]) as file:
+        table = json.load(file)
+    assert table["columns"] == ["label", "image", "reconstruction"]
+    with (autoencoder / "tables/labelled-00000009.csv").open() as file:
+        assert [row[0] for row in table["data"]] == [row["label"] for row in csv.DictReader(file)]
+    picture = np.asarray(Image.open(autoencoder / "tables/labelled-00000009.png"))
+    for _, image, reconstruction in table["data"][:2]:
+        cell, picture = picture[:36, :70], picture[:, 78:]  # two images of 32 pixels, with margins; then a gap
+        for found, left in ((image, 2), (reconstruction, 36)):
+            shown = np.asarray(Image.open(files[found["path"]]))
+            np.testing.assert_array_equal(shown, cell[2:34, left : left + 32])
 
 
 def test_the_pictures_stand_at_the_step_of_the_validation_scalars(history):
@@ -201,14 +257,15 @@ def test_a_resumed_run_goes_on_under_the_same_id(run, run_files):
 
 
 FIT_WITHOUT_LOGGER = """
-import json, sys
+import json, sys, torchmetrics
+theirs = {"matplotlib"} & set(sys.modules)  # where it is installed, torchmetrics imports it
 import lightning_genmodels, datamodules
-after_import = sorted(sys.modules)
+after_import = sorted(set(sys.modules) - theirs)
 from lightning_genmodels.cli import main
 status = main(["fit", "--config", "gan_digits", "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1",
                "--trainer.limit_train_batches", "2", "--trainer.accelerator", "cpu",
                "--trainer.enable_progress_bar", "false"])
-json.dump([status, after_import, sorted(sys.modules)], open("modules.json", "w"))
+json.dump([status, after_import, sorted(set(sys.modules) - theirs)], open("modules.json", "w"))
 """
 
 

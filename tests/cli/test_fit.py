@@ -192,6 +192,14 @@ def test_resume_continues_in_the_same_folder_and_the_options_of_the_line_win(in_
         (("--ckpt_path", "last"), "--ckpt_path last: expected a file; to go on with a run, use --resume RUN"),
         (("--ckpt_path", "none.ckpt"), "checkpoint none.ckpt does not exist"),
         (("--config", "nothing"), "--config nothing: neither a file nor a packaged configuration; expected a path or"),
+        (
+            ("--config", "dcgan_mnst"),
+            "dcgan_mnst: neither a file nor a packaged configuration; did you mean dcgan_mnist?",
+        ),
+        (
+            ("--checkpoint", "a.ckpt"),
+            "fit: --checkpoint is an option of sample and the other small commands; expected ",
+        ),
         (("--init_from", "none.ckpt"), "checkpoint none.ckpt does not exist"),
         (("--trainer.strategy", "abacus"), "invalid strategy name: `strategy='abacus'`"),
         (("--trainer.max_epochs", "many"), "--trainer.max_epochs is many; expected a whole number"),
@@ -291,6 +299,8 @@ def test_evaluation_needs_only_the_checkpoint_and_the_line_wins(in_tmp, capsys):
     message = error_of(capsys, "test", "--ckpt_path", best, "--data.image_size", 8)
     assert "image_shape is (1, 16, 16) for the model, but DigitsDataModule gives images of (1, 8, 8)" in message
     assert "test: expected --ckpt_path FILE" in error_of(capsys, "test")
+    swapped = error_of(capsys, "test", f"--checkpoint={best}")
+    assert "test: --checkpoint is an option of sample and the other small commands; expected --ckpt_path" in swapped
 
 
 @pytest.mark.parametrize(("model", "bug"), [("BuggyGAN", "AttributeError"), ("BrokenGAN", "ZeroDivisionError: a bug")])
@@ -315,10 +325,21 @@ def test_a_users_own_class_in_the_working_directory_is_found_and_cannot_shadow_o
 def test_a_foreign_datamodules_package_is_noticed(tmp_path):
     (tmp_path / "datamodules").mkdir()
     (tmp_path / "datamodules/__init__.py").write_text("")
-    done = process("fit", cwd=tmp_path)
+    done = process("fit", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert f"the package datamodules was found at {tmp_path}/datamodules/__init__.py; expected ours" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_called_datamodules_does_no_harm_and_is_noticed(in_tmp, capsys):
+    (in_tmp / "datamodules").mkdir()
+    assert genmodels("configs") == 0
+    assert capsys.readouterr().err == ""
+    (in_tmp / "datamodules/faces.py").write_text("")
+    assert genmodels("configs") == 0
+    note = capsys.readouterr().err
+    assert note.startswith(f"genmodels: {in_tmp}/datamodules is hidden by our package of that name; ")
+    assert note.count("\n") == 1
 
 
 def test_a_damaged_checkpoint_is_one_sentence(in_tmp, capsys):

@@ -26,6 +26,38 @@ from command import genmodels
         ("--trainer.precision 17", "--trainer.precision is 17; expected 64 or 32 or 16 or transformer-engine"),
         ("--trainer.epochs 3", "--trainer.epochs: no such option"),
         ("--trainer.logger WandBLogger", "--trainer.logger is WandBLogger; expected the name of a class"),
+        (
+            "--trainer.logger TensorboardLogger",
+            "--trainer.logger is TensorboardLogger; expected the name of a class, as package.module.Class; "
+            "did you mean TensorBoardLogger.",
+        ),
+        (
+            "--trainer.logger WandbLogger --trainer.logger.projet x",
+            "--trainer.logger.projet: no such option of WandbLogger; did you mean project.",
+        ),
+        (
+            "--trainer.callbacks PictureGird",
+            "--trainer.callbacks is PictureGird; expected the name of a class, as package.module.Class; "
+            "did you mean PictureGrid.",
+        ),
+        (
+            "--trainer.callbacks+=FeatureProb",
+            "--trainer.callbacks is FeatureProb; expected the name of a class, as "
+            "package.module.Class; did you mean FeatureProbe.",
+        ),
+        (
+            "--trainer.callbacks nothing.AtAll",
+            "--trainer.callbacks is nothing.AtAll; expected the name of a class, as package.module.Class.",
+        ),
+        (
+            "--config callbacks.yaml",
+            "--trainer.callbacks is EarlyStoping; expected the name of a class, as "
+            "package.module.Class; did you mean EarlyStopping.",
+        ),
+        (
+            "--trainer.callbacks CollapseWatch --trainer.callbacks.warmup 3",
+            "--trainer.callbacks.warmup: no such option of CollapseWatch; did you mean warm_up.",
+        ),
         ("--config bad.yaml", "--config bad.yaml: no valid YAML in line 2"),
         ("--config odd.yaml", "modle.class_path: no such option in the configuration; did you mean model"),
         ("--config wrong.yaml", "--model.netwrok: no such option of GAN; did you mean network"),
@@ -48,6 +80,9 @@ def test_jsonargparses_reports_become_one_sentence(in_tmp, capsys, arguments, ex
     (in_tmp / "odd.yaml").write_text("modle:\n  class_path: GAN\n")
     (in_tmp / "wrong.yaml").write_text(
         "model:\n  class_path: GAN\n  init_args:\n    netwrok: mlp\ndata: DigitsDataModule\n"
+    )
+    (in_tmp / "callbacks.yaml").write_text(
+        "model: GAN\ndata: DigitsDataModule\ntrainer:\n  callbacks:\n  - class_path: EarlyStoping\n"
     )
     assert genmodels("fit", *arguments.split()) == 2
     captured = capsys.readouterr().err.strip().splitlines()

@@ -1,0 +1,190 @@
+"""What W&B's client does with a server, with none, and with a sweep; the server is one of this machine."""
+
+import csv
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import wandb
+import yaml
+from command import QUIET
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+from wandb_server import KEY, WandbServer
+
+from lightning_genmodels.cli import main
+
+SWEEP = Path(__file__).parents[2] / "sweeps" / "gan_digits.yaml"
+SHORT = [
+    *("--trainer.check_val_every_n_epoch", "1", "--trainer.limit_train_batches", "4"),
+    *("--trainer.log_every_n_steps", "2", *QUIET),
+]
+FIT = ["fit", "--config", "gan_digits", *SHORT, "--trainer.logger", "WandbLogger", "--trainer.logger.project", "test"]
+RUN = Path("runs/gan_digits/0")
+
+
+def settings(folder, url):
+    """Environment variables for a client that knows that server only."""
+    places = {f"WANDB_{name}": str(folder) for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR")}
+    server = {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online", "WANDB_INIT_TIMEOUT": "60"}
+    return {**places, **server, "HOME": str(folder), "WANDB_SILENT": "true"}
+
+
+def wandb_command(*words, folder, url):
+    script = Path(sys.executable).parent / "wandb"
+    environment = {**os.environ, **settings(folder, url), "WANDB_SILENT": "false"}
+    done = subprocess.run(
+        [script, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def fit(patch, folder, url, *arguments, **environment):
+    """The exit status of a training, whose client begins anew and has ended when it returns."""
+    patch.chdir(folder)
+    for name, value in {**settings(folder, url), **environment}.items():
+        patch.setenv(name, value)
+    wandb.teardown()  # of another test, and with its environment
+    try:
+        return main([*arguments])
+    finally:
+        wandb.finish()
+        wandb.teardown()
+
+
+def closed_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """A run that goes on after a restart, and once more when the server cannot be reached; then it is sent there."""
+    folder = tmp_path_factory.mktemp("wandb_server")
+    told = []
+    with WandbServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning_genmodels.cli.loggers.say", told.append)
+        assert fit(patch, folder, server.url, *FIT, "--trainer.max_epochs", "1") == 0
+        resume = ("fit", "--resume", str(RUN), "--trainer.max_epochs")
+        assert fit(patch, folder, server.url, *resume, "2") == 0
+        before = {run: list(rows) for run, rows in server.history.items()}
+        began = time.monotonic()
+        assert fit(patch, folder, closed_port(), *resume, "3", WANDB_INIT_TIMEOUT="1") == 0
+        took = time.monotonic() - began
+        (offline,) = (folder / RUN / "wandb").glob("offline-run-*")
+        sync = wandb_command("sync", str(offline.relative_to(folder)), folder=folder, url=server.url)
+    return {"server": server, "folder": folder, "before": before, "told": told, "offline": offline, "sync": sync,
+            "took": took}  # fmt: skip
+
+
+def read_csv(run):
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {(int(row["step"]), k): float(v) for row in rows for k, v in row.items() if "/" in k and v}
+
+
+def scalars(rows):
+    return {
+        (row["trainer/global_step"], key): value
+        for row in rows
+        for key, value in row.items()
+        if key.startswith(("train/", "val/"))
+    }
+
+
+def test_a_run_goes_on_under_its_id_after_a_restart(story):
+    server, before = story["server"], story["before"]
+    config = yaml.safe_load((story["folder"] / RUN / "config.yaml").read_text())
+    run_id = config["trainer"]["logger"]["init_args"]["id"]
+    assert [*before] == [*server.history] == [run_id]
+    assert server.resumed == [run_id, run_id]  # by the second part, and as the third one was sent
+    assert [row["_step"] for row in server.history[run_id]] == [*range(len(server.history[run_id]))]
+
+
+def test_without_a_server_the_run_goes_on_offline_and_says_so(story):
+    (sentence,) = story["told"]
+    assert sentence.startswith("Weights & Biases cannot be reached, or refuses (")
+    assert "connection refused" in sentence
+    folder = story["offline"].relative_to(story["folder"])
+    assert sentence.endswith(f"the run goes on offline; send it with: wandb sync {folder}")
+    assert story["took"] < 90  # W&B's own patience
+
+
+def test_what_was_offline_is_sent_by_wandb_sync(story):
+    (run_id,) = story["server"].history
+    (before,), (rows,) = story["before"].values(), story["server"].history.values()
+    assert "Finished syncing" in story["sync"]
+    assert rows[: len(before)] == before  # and nothing was written over
+    expected = read_csv(story["folder"] / RUN)
+    assert scalars(rows) == pytest.approx(expected)
+    assert {step for step, _ in scalars(before)} < {step for step, _ in expected}
+    pictures = sorted((story["folder"] / RUN / "pictures").iterdir())
+    sent = [row["samples"]["filenames"][0] for row in rows if "samples" in row]
+    assert len(sent) == len(pictures) == 3
+    assert story["server"].files[run_id, sent[-1]] == (story["offline"] / "files" / sent[-1]).read_bytes()
+    assert story["server"].configs[run_id]["trainer"]["max_epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"), [("", "No API key configured"), ("short", "API key must have 40+ characters, has 5")]
+)
+def test_without_a_key_the_way_to_one_is_told(tmp_path, monkeypatch, capsys, key, expected):
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # at a terminal W&B would ask
+    assert fit(monkeypatch, tmp_path, closed_port(), *FIT, WANDB_API_KEY=key) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("genmodels: ")]
+    assert expected in line
+    assert line.endswith("expected `wandb login` before, or the key in WANDB_API_KEY, or WANDB_MODE=offline.")
+
+
+CHOSEN = {
+    "model.init_args.learning_rate": 0.0011078192459906997,
+    "model.init_args.penalty_weight": 0.02,
+    "model.init_args.betas": [0.0, 0.99],
+    "model.init_args.adversarial_loss": "hinge",
+}
+
+
+def read_choice(config):
+    return {name: config["model"]["init_args"][name.rpartition(".")[2]] for name in CHOSEN}
+
+
+def test_the_command_of_the_sweep_runs_with_what_a_sweep_chooses(tmp_path, monkeypatch):
+    sweep = yaml.safe_load(SWEEP.read_text())
+    assert set(sweep["parameters"]) == set(CHOSEN)
+    arguments = create_sweep_command_args({"args": {name: {"value": value} for name, value in CHOSEN.items()}})["args"]
+    words = []
+    for word in create_sweep_command(sweep["command"]):
+        words += arguments if word == "${args}" else [] if word == "${env}" else [word]
+    assert words[0] == sweep["program"] == "genmodels"
+    short = (*SHORT, "--trainer.max_epochs", "1", "--trainer.logger.mode", "disabled")
+    assert fit(monkeypatch, tmp_path, closed_port(), *words[1:], *short, WANDB_RUN_ID="chosen12") == 0
+    config = yaml.safe_load((tmp_path / RUN / "config.yaml").read_text())
+    assert read_choice(config) == CHOSEN
+    assert config["trainer"]["logger"]["init_args"]["id"] == "chosen12"  # that of the agent
+    assert any(name == sweep["metric"]["name"] for _, name in read_csv(tmp_path / RUN))
+
+
+@pytest.mark.documentation  # W&B's agent takes its time
+def test_wandb_makes_the_sweep_and_its_agent_runs_it(tmp_path):
+    short = {word.lstrip("-"): value for word, value in zip(SHORT[::2], SHORT[1::2], strict=True)}
+    chosen = {name: {"value": value} for name, value in {**CHOSEN, **short, "trainer.max_epochs": 1}.items()}
+    with WandbServer() as server:
+        told = wandb_command("sweep", "--project", "digits", str(SWEEP), folder=tmp_path, url=server.url)
+        assert "wandb agent me/digits/sweep" in told
+        assert yaml.safe_load(server.sweeps[0]) == yaml.safe_load(SWEEP.read_text())
+        server.commands.append({"type": "run", "run_id": "chosen12", "program": "genmodels", "args": chosen})
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", path)
+            wandb_command("agent", "me/digits/sweep", "--count", "1", folder=tmp_path, url=server.url)
+    config = yaml.safe_load((tmp_path / RUN / "config.yaml").read_text())
+    assert read_choice(config) == CHOSEN
+    assert scalars(server.history["chosen12"]) == pytest.approx(read_csv(tmp_path / RUN))
+    assert server.configs["chosen12"]["learning_rate"] == CHOSEN["model.init_args.learning_rate"]
