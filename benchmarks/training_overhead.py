@@ -48,7 +48,15 @@ class Noise(InMemoryDataModule):
     """Random bytes, one epoch of them: as costly as images, and of any number."""
 
     def __init__(self, image_size: int, batches: int) -> None:
-        super().__init__(batch_size=BATCH_SIZE, num_workers=0, image_size=image_size, val_fraction=0.0, seed=0)
+        super().__init__(
+            batch_size=BATCH_SIZE,
+            num_workers=0,
+            image_size=image_size,
+            val_fraction=0.0,
+            seed=0,
+            binarize="none",
+            augment=0.0,
+        )
         generator = torch.Generator().manual_seed(0)
         shape = (batches * BATCH_SIZE, 1, image_size, image_size)
         self.images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
@@ -116,8 +124,8 @@ def time_bare(size: str, data: Noise, options: argparse.Namespace) -> float:
     frozen = list(discriminator.parameters())
     update_average = get_ema_multi_avg_fn(gan.ema_decay)
     adam_g, adam_d = (
-        torch.optim.Adam(network.parameters(), lr=rate, betas=gan.betas, fused=True)
-        for network, rate in zip((generator, discriminator), gan.learning_rates, strict=True)
+        torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+        for network, rate, betas in zip((generator, discriminator), gan.learning_rates, gan.betas, strict=True)
     )
     order = torch.randperm(len(data.images))
     start = 0.0

@@ -127,7 +127,8 @@ class CelebADataModule(FileDataModule):
     def prepare_data(self) -> None:
         """Downloads what is missing, where `download` allows it; torchvision verifies the checksums."""
         needed = ("img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt")
-        if not self.download or all((self.folder / name).exists() for name in needed):
+        missing = [name for name in needed if not (self.folder / name).exists()]
+        if not self.download or not missing:
             return
         from torchvision.datasets import CelebA
 
@@ -139,8 +140,9 @@ class CelebADataModule(FileDataModule):
             CelebA(str(self.data_dir), download=True)
         except (DownloadError, HTTPException, RuntimeError, OSError) as error:
             raise DataError(
-                f"CelebA: the download into {self.folder} failed ({' '.join(str(error).split())}); expected a working "
-                f"network, or {', '.join(needed)} there."
+                f"{self.folder} does not hold {missing[0]}, and the download of CelebA failed "
+                f"({' '.join(str(error).split())}); expected {', '.join(needed)} there (give the folder above celeba "
+                "as data_dir), or a working network."
             ) from error
 
     def find(self, split: str) -> Source:

@@ -96,8 +96,8 @@ def _fetch(url: str, folder: Path, inside: str, place: Path) -> None:
             download_url_to_file(url, str(archive))
         except (URLError, HTTPException, OSError) as error:
             raise DataError(
-                f"{url} could not be downloaded ({' '.join(str(error).split())}); expected a working network, or the "
-                f"set in {place}."
+                f"{place} does not exist, and {url} could not be downloaded ({' '.join(str(error).split())}); expected "
+                f"the set there (give the folder above {place.name} as data_dir), or a working network."
             ) from error
         unpack(archive, Path(scratch, "unpacked"), url)
         found = Path(scratch, "unpacked", inside)

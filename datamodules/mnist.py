@@ -87,7 +87,8 @@ class MNISTDataModule(InMemoryDataModule):
     def prepare_data(self) -> None:
         """Downloads what is missing or damaged, where `download` allows it; torchvision verifies the checksums."""
         names = [name for split in SPLIT_FILES.values() for name in split]
-        if not self.download or all(self._is_there(name) for name in names):
+        missing = [name for name in names if not self._is_there(name)]
+        if not self.download or not missing:
             return
         try:
             for name in names:
@@ -99,9 +100,11 @@ class MNISTDataModule(InMemoryDataModule):
             with leaving_no_empty_folders(self.raw_folder):
                 self.dataset_class(str(self.data_dir), download=True)
         except (URLError, HTTPException, RuntimeError, OSError) as error:
+            name = self.dataset_class.__name__
             raise DataError(
-                f"{self.dataset_class.__name__}: the download into {self.raw_folder} failed "
-                f"({' '.join(str(error).split())}); expected a working network, or the four original files there."
+                f"{self.raw_folder} does not hold {missing[0]}, and the download of {name} failed "
+                f"({' '.join(str(error).split())}); expected the four original files there (give the folder above "
+                f"{name} as data_dir), or a working network."
             ) from error
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:

@@ -155,8 +155,9 @@ class NYUDepthDataModule(DepthPairsDataModule):
             download_url_to_file(URLS[name], str(partial_path))
         except (URLError, HTTPException, OSError) as error:
             raise DataError(
-                f"{URLS[name]} could not be downloaded ({' '.join(str(error).split())}); expected a working network, "
-                f"or the file as {path}."
+                f"{self.data_dir} holds neither images nor {name}, and {URLS[name]} could not be downloaded "
+                f"({' '.join(str(error).split())}); expected the set there (give the folder above nyu as data_dir), or "
+                "a working network."
             ) from error
         print(f"{path}: there is no published checksum; verifying that it can be read.")
         try:

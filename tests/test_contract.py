@@ -219,6 +219,14 @@ def test_a_batch_out_of_range_or_shape_stops_training_with_one_sentence(model_cl
 
 
 @pytest.mark.parametrize("model_class", MODELS)
+def test_a_loader_of_bare_images_is_asked_for_tuples(model_class):
+    images = torch.rand(32, *shape_of(model_class))
+    first = r"the batch's first item is one image \({}, {}, {}\)".format(*shape_of(model_class))
+    with pytest.raises(GenmodelsError, match=f"^{first}.*bare images; expected a tuple"):
+        fit(build(model_class), torch.utils.data.DataLoader(images, batch_size=16))
+
+
+@pytest.mark.parametrize("model_class", MODELS)
 def test_a_divergence_is_one_sentence(model_class):
     with pytest.raises(
         GenmodelsError, match=r"training diverged: the loss train/\w+ is (nan|inf) at step \d+; no check"

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,10 @@ def expand(argv: list[str]) -> Arguments:
         found, others = parser.parse_known_args(rest)
     except argparse.ArgumentError as error:
         raise GenmodelsError(f"{error.argument_name}: {error.message}.") from error
+    if mentions(others, "--checkpoint"):  # unlike --checkpoint.monitor and its kind
+        raise GenmodelsError(
+            f"{command}: --checkpoint is an option of sample and the other small commands; expected --ckpt_path FILE."
+        )
     configs = [resolve_config(value) for value in found.config]
     name = config_name(Path(configs[-1])) if configs else ""
     run = checkpoint = None
@@ -123,10 +128,9 @@ def resolve_config(value: str) -> str:
         return value
     packaged = packaged_configs()
     if value not in packaged:
-        raise GenmodelsError(
-            f"--config {value}: neither a file nor a packaged configuration; expected a path or one of "
-            f"{', '.join(packaged)}."
-        )
+        close = get_close_matches(value, packaged, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"expected a path or one of {', '.join(packaged)}."
+        raise GenmodelsError(f"--config {value}: neither a file nor a packaged configuration; {advice}")
     return str(packaged[value])
 
 

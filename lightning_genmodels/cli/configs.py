@@ -1,13 +1,15 @@
-"""`genmodels configs`: a table of the packaged configurations."""
+"""`genmodels configs`: the packaged configurations, each with its score, budget and machine."""
 
+import os
 import re
+import shutil
+import sys
+import textwrap
 
 import yaml
 
 from lightning_genmodels.cli.small import SmallParser
 from lightning_genmodels.configs import packaged_configs
-
-HEADER = ("score", "budget", "machine")
 
 
 def read_header(text: str) -> dict[str, str]:
@@ -18,11 +20,16 @@ def read_header(text: str) -> dict[str, str]:
 def list_configs(argv: list[str]) -> None:
     """Runs the command."""
     SmallParser("configs", "Lists the packaged configurations.").parse_args(argv)
-    rows = [("config", "model", "data", *HEADER)]
+    width = shutil.get_terminal_size().columns
+    lines = []
     for name, path in packaged_configs().items():
         text = path.read_text()
         config, header = yaml.safe_load(text), read_header(text)
-        rows.append((name, config["model"]["class_path"], config["data"]["class_path"], *(header[k] for k in HEADER)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        lines.append(f"{name}: {config['model']['class_path']}, {config['data']['class_path']}")
+        lines.append(f"    score: {header['score']}")
+        lines.append(f"    budget: {header['budget']}; {header['machine']}")
+    shown = [textwrap.fill(line, width, subsequent_indent=" " * 8, break_on_hyphens=False) for line in lines]
+    try:
+        print("\n".join(shown), flush=True)
+    except BrokenPipeError:  # the reader has seen enough, as in `genmodels configs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again as it ends

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datamodules
 import lightning_genmodels
+from lightning_genmodels.cli.runs import is_first_process
 from lightning_genmodels.errors import GenmodelsError
 
 COMMANDS = {
@@ -103,6 +104,13 @@ def _check_datamodules() -> None:
     found = datamodules.__file__ or f"{next(iter(datamodules.__path__))}, a folder"
     if Path(found) != own:
         raise GenmodelsError(
-            f"the package datamodules was found at {found}; expected ours at {own}: run "
-            "genmodels from another folder, or rename yours."
+            f"the package datamodules was found at {found}; expected ours at {own}: put yours into a package of your "
+            "own, as mypackage/datamodules, or take its folder off PYTHONPATH."
+        )
+    yours = Path("datamodules")
+    if any(yours.glob("*.py")) and yours.absolute() != own.parent and is_first_process():
+        print(
+            f"genmodels: {yours.absolute()} is hidden by our package of that name; to use its classes, put it into a "
+            "package of your own, as mypackage/datamodules.",
+            file=sys.stderr,
         )

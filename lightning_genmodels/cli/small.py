@@ -28,8 +28,15 @@ class SmallParser(argparse.ArgumentParser):
 def add_model_arguments(parser: SmallParser, checkpoint: str = "the checkpoint") -> None:
     """Adds `--checkpoint`, which its help calls so, `--device` and `--seed`."""
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help=checkpoint)
+    parser.add_argument("--ckpt_path", type=_lightnings_name, help=argparse.SUPPRESS)
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
+
+
+def _lightnings_name(value: str) -> NoReturn:
+    raise GenmodelsError(
+        f"--ckpt_path {value}: an option of fit, validate, test and predict; expected --checkpoint FILE here."
+    )
 
 
 def check_png(output: Path) -> None:

@@ -30,6 +30,12 @@ def check_images(
     Noisy images may exceed that range by `beyond`.
     """
     what, known = ("images", "image_shape") if item == "first" else ("targets", "target_channels and image_shape")
+    if item == "first" and tuple(images.shape) == image_shape:  # what batch[0] is of a batch that is a tensor
+        shape = ", ".join(map(str, image_shape))
+        raise GenmodelsError(
+            f"the batch's first item is one image ({shape}), as it is where a loader gives bare images; expected a "
+            f"tuple whose first item is all of them, (N, {shape}): a TensorDataset gives one."
+        )
     if not images.is_floating_point():
         raise GenmodelsError(
             f"the batch's {what} are {images.dtype}; expected floating point in [0, 1]: divide bytes by 255."

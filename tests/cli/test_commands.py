@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,8 @@ from made_sets import small_module
 from PIL import Image
 
 from lightning_genmodels import __version__, load_model
-from lightning_genmodels.cli.main import COMMANDS
+from lightning_genmodels.cli.configs import read_header
+from lightning_genmodels.cli.main import COMMANDS, SMALL
 from lightning_genmodels.configs import packaged_configs
 from lightning_genmodels.pictures import picture_of
 
@@ -41,11 +44,26 @@ def test_another_word_suggests_the_right_one(capsys, word, advice):
     assert advice in capsys.readouterr().err
 
 
-def test_configs_prints_a_row_for_every_packaged_one(capsys):
+@pytest.mark.parametrize("width", [40, 80, 1000])
+def test_configs_tells_of_every_packaged_one_and_fits_the_terminal(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
     assert genmodels("configs") == 0
-    header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split() == ["config", "model", "data", "score", "budget", "machine"]
-    assert [row.split()[0] for row in rows] == list(packaged_configs())
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= width
+    assert [line.split(":")[0] for line in told.splitlines() if line[0] != " "] == list(packaged_configs())
+    words = " ".join(told.split())
+    for path in packaged_configs().values():
+        header = read_header(path.read_text())
+        assert f"score: {header['score']} budget: {header['budget']}; {header['machine']}" in words
+    assert "gan_digits: GAN, DigitsDataModule score: coverage .94" in words
+
+
+def test_configs_may_be_read_in_part(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert genmodels("configs") == 0
 
 
 def test_sample_draws_the_count_asked_for_and_the_seed_decides(trained, capsys):
@@ -81,6 +99,12 @@ def test_sample_names_what_is_wrong(trained, capsys, arguments, expected):
     captured = capsys.readouterr().err.strip()
     assert expected in captured
     assert "\n" not in captured
+
+
+@pytest.mark.parametrize("command", [c for c in SMALL if c not in ("data", "configs")])
+def test_every_small_command_knows_lightnings_name_of_a_checkpoint(capsys, command):
+    assert genmodels(command, "--ckpt_path=a.ckpt") == 2
+    assert "--ckpt_path a.ckpt: an option of fit, validate, test and predict; expected" in capsys.readouterr().err
 
 
 def test_sample_of_a_model_that_draws_none_is_an_error(in_tmp, capsys):

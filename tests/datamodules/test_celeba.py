@@ -273,8 +273,9 @@ def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         module(tmp_path, download=True).prepare_data()
     assert str(caught.value) == (
-        f"CelebA: the download into {tmp_path}/celeba failed (no route to host); expected a working network, or "
-        "img_align_celeba, list_attr_celeba.txt, list_eval_partition.txt there."
+        f"{tmp_path}/celeba does not hold img_align_celeba, and the download of CelebA failed (no route to host); "
+        "expected img_align_celeba, list_attr_celeba.txt, list_eval_partition.txt there (give the folder above celeba "
+        "as data_dir), or a working network."
     )
 
 

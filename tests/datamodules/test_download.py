@@ -84,9 +84,10 @@ def test_folder_below_others_in_the_archive_is_taken():
 @BOTH
 def test_missing_archive_is_named(name):
     message = fault(name)
-    assert message.startswith(f"{url(name)} could not be downloaded (")
+    assert message.startswith(f"{FOLDER} does not exist, and {url(name)} could not be downloaded (")
     assert "No such file or directory" in message
-    assert message.endswith(f"); expected a working network, or the set in {FOLDER}.")
+    above = f"give the folder above {FOLDER.name} as data_dir"
+    assert message.endswith(f"); expected the set there ({above}), or a working network.")
 
 
 def test_network_that_fails_is_one_sentence(monkeypatch):
@@ -94,7 +95,7 @@ def test_network_that_fails_is_one_sentence(monkeypatch):
         raise ConnectionResetError(errno.ECONNRESET, "Connection\nreset")
 
     monkeypatch.setattr(download, "download_url_to_file", fail)
-    assert "set.zip could not be downloaded ([Errno 104] Connection reset); expected a working" in fault("set.zip")
+    assert "set.zip could not be downloaded ([Errno 104] Connection reset); expected the set there" in fault("set.zip")
 
 
 @BOTH

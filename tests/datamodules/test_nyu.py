@@ -277,8 +277,10 @@ def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         module(tmp_path / "data", download=True).prepare_data()
     told = str(caught.value)
-    assert told.startswith(f"{urls[nyu.SPLITS_FILE]} could not be downloaded (")
-    assert told.endswith(f"expected a working network, or the file as {tmp_path}/data/nyu/{nyu.SPLITS_FILE}.")
+    assert told.startswith(
+        f"{tmp_path}/data/nyu holds neither images nor {nyu.SPLITS_FILE}, and {urls[nyu.SPLITS_FILE]} could not be"
+    )
+    assert told.endswith("expected the set there (give the folder above nyu as data_dir), or a working network.")
     assert "\n" not in told
     assert not (tmp_path / "data").exists()
 
