@@ -20,7 +20,7 @@ CONVOLUTIONAL_SIZES = tuple(STAGES)  # pixels a side that "dcgan" and "resnet" c
 
 
 def make_discriminator(network: str, shape: tuple[int, int, int], batch_norm: bool, spectral_norm: bool) -> nn.Module:
-    """(N, *shape) images -> (N,) logits, with `features` and `head` as in each of them.
+    """(N, C, H, W) images -> (N,) logits, with `features` and `head` as in each of them.
 
     Args:
         network: its name.
