@@ -288,12 +288,6 @@ def test_penalties_keep_to_the_precision_of_the_training(precision, penalty):
     )
 
 
-def test_a_loader_of_bare_images_is_told_what_was_expected():
-    bare = torch.utils.data.DataLoader(torch.rand(16, *SHAPE), batch_size=8)
-    with pytest.raises(GenmodelsError, match="as the first item of the batch"):
-        fit(gan(), bare)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
