@@ -1,0 +1,66 @@
+"""Reads the notebooks' text and runs it, cell by cell, as its reader would; needs no Jupyter.
+
+namespace = run("02_sparse_codes")
+namespace = answer("02_sparse_codes", namespace)  # the hidden answer of the exercise, in the notebook's names
+"""
+
+import json
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+HIDDEN = re.compile(r"<details>\s*<summary>Answer</summary>(.*?)</details>", re.DOTALL)
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def text(name):
+    """The notebook as Python with `# %%` before each cell."""
+    return (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+
+
+def cells(name):
+    """(kind, source) of each cell of the text, as in the other half of the pair."""
+    found = []
+    for part in re.split(r"^# %%", text(name), flags=re.MULTILINE)[1:]:  # before the first there is the header
+        mark, source = part.split("\n", 1)
+        kind = {"": "code", " [markdown]": "markdown"}[mark]
+        if kind == "markdown":
+            source = re.sub(r"^# ?", "", source, flags=re.MULTILINE)
+        found.append((kind, source.strip("\n")))
+    return found
+
+
+def notebook(name):
+    """The other half of the pair, as JSON."""
+    return json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
+
+
+def answer_code(name):
+    """The code that the exercise hides, "" where there is none."""
+    hidden = "\n".join(HIDDEN.findall(cells(name)[-1][1]))
+    return "\n".join(FENCE.findall(hidden))
+
+
+def run(name):
+    """The notebook's names after all of its cells, in the folder the test stands in; pictures are drawn, not shown."""
+    return _execute(text(name), str(FOLDER / f"{name}.py"), {"__name__": name})
+
+
+def answer(name, namespace):
+    """The names after the exercise's hidden answer, which goes on where `run` ended, as a reader's next cell would."""
+    code = answer_code(name)
+    assert code, f"expected a hidden answer in the last cell of {name}"
+    return _execute(code, f"{name}: answer", namespace)
+
+
+def _execute(code, file, namespace):
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    try:
+        exec(compile(code, file, "exec"), namespace)
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()
+    finally:
+        plt.close("all")
+    return namespace
