@@ -221,10 +221,11 @@ def check_pip(words):
 
 def check_foreign(program, words):
     """Another project's program has the options, where it is installed."""
-    if shutil.which(program) is None:
+    path = shutil.which(program, path=Path(sys.executable).parent) or shutil.which(program)  # this environment's
+    if path is None:
         return
     task = words[:1] if program in WITH_TASKS else []
-    told = subprocess.run([program, *task, "--help"], capture_output=True, text=True, check=False)
+    told = subprocess.run([path, *task, "--help"], capture_output=True, text=True, check=False)
     assert told.returncode == 0, f"{program} has no {' '.join(task)}"
     for option in (word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)):
         assert re.search(rf"(^|[\s,\[]){re.escape(option)}\b", told.stdout), f"{program} has no {option}"
