@@ -2,9 +2,13 @@
 
 import os
 import uuid
+from http.client import HTTPException
 from importlib import import_module
 from pathlib import Path
+from ssl import SSLError
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -12,12 +16,18 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning_genmodels.cli.runs import is_first_process, say
 from lightning_genmodels.errors import GenmodelsError
 
-PATIENCE = "20"  # seconds until W&B counts as unreachable; its own default is 90
+PATIENCE = 10  # seconds
+STAYS_HERE = ("offline", "dryrun", "disabled")  # modes of W&B
 
 
 def init_args(choice: Namespace) -> Namespace:
     """The arguments of a chosen class; jsonargparse leaves them out where it takes none."""
     return choice.get("init_args") or Namespace()
+
+
+def as_list(value: Any) -> list[Any]:
+    """An option that may be absent, single or a list, as a list."""
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def place_logger(logger: Namespace, run: Path) -> None:
@@ -42,40 +52,56 @@ def place_logger(logger: Namespace, run: Path) -> None:
 
 
 def start_loggers(loggers: list[Logger], options: Namespace) -> None:
-    """Begins a W&B run, and tells it the options; where W&B does not answer, one that stays on this machine.
+    """Begins a W&B run, and tells it the options; where W&B cannot be reached, one that stays on this machine.
 
     Args:
         loggers: of the trainer.
         options: of the command.
 
     Raises:
-        GenmodelsError: where W&B has no key of the user's, or does not take it.
+        GenmodelsError: where W&B does not begin a run, as without a key of the user's.
     """
+    if not is_first_process():
+        return
+    chosen = [init_args(choice) for choice in as_list(options.trainer.logger) if isinstance(choice, Namespace)]
+    stays = any(arguments.get("offline") or arguments.get("mode") in STAYS_HERE for arguments in chosen)
     for logger in loggers:
-        if isinstance(logger, WandbLogger) and is_first_process():
-            _start_wandb(logger)
-            logger.log_hyperparams(_described(options))
+        if isinstance(logger, WandbLogger):
+            wandb: Any = import_module("wandb")  # only here: it takes its time
+            if wandb.run is None and not stays:
+                _go_offline_if_unreachable(wandb, Path(logger.save_dir or "."))
+            try:
+                logger.log_hyperparams(_described(options))
+            except (wandb.errors.UsageError, wandb.errors.CommError) as error:
+                raise GenmodelsError(
+                    f"WandbLogger: {str(error).splitlines()[-1].rstrip('.')}; expected `wandb login` before, or a key "
+                    "in WANDB_API_KEY, that may write there; or WANDB_MODE=offline."
+                ) from error
 
 
-def _start_wandb(logger: WandbLogger) -> None:
-    wandb: Any = import_module("wandb")  # only here: it takes its time
-    os.environ.setdefault("WANDB_INIT_TIMEOUT", PATIENCE)
-    try:
-        _ = logger.experiment  # begins it
-    except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-        reason = str(error).split(". ")[0].replace("\n", " ")
-        raise GenmodelsError(
-            f"WandbLogger: {reason}; expected `wandb login` before, or the key in WANDB_API_KEY, or WANDB_MODE=offline."
-        ) from error
-    except wandb.errors.CommError as error:
-        wandb.teardown()  # it has read its environment, and holds on to the run
+def _go_offline_if_unreachable(wandb: Any, folder: Path) -> None:
+    """Asks before W&B does, which would try for 100 seconds and end the training."""
+    settings = wandb.setup().settings
+    reason = None if settings.mode in STAYS_HERE else why_unreachable(settings.base_url)
+    if reason is not None:
+        wandb.teardown()  # it has read its environment
         os.environ["WANDB_MODE"] = "offline"
-        folder = os.path.relpath(Path(logger.experiment.dir).parent)
-        reason = str(error).splitlines()[-1].removeprefix("while retrying: ")
         say(
-            f"Weights & Biases cannot be reached, or refuses ({reason}): the run goes on offline; send it with: "
-            f"wandb sync {folder}"
+            f"Weights & Biases cannot be reached ({settings.base_url}: {reason}): the run goes on offline; send it "
+            f"later with: wandb sync {folder / 'wandb' / 'offline-run-*'}"
         )
+
+
+def why_unreachable(url: str) -> str | None:
+    """What keeps a server from answering; None where it answers, whatever it says."""
+    try:
+        urlopen(url, timeout=PATIENCE).close()
+    except HTTPError as error:
+        return f"{error.code} {error.reason}" if error.code >= 500 else None
+    except (OSError, HTTPException) as error:
+        cause = getattr(error, "reason", error)
+        return None if isinstance(cause, SSLError) else str(cause)  # W&B's client may have other certificates
+    return None
 
 
 def _described(options: Namespace) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from lightning_genmodels.checkpoints import name_last_good, read_checkpoint
 from lightning_genmodels.cli.arguments import Arguments, mentions
 from lightning_genmodels.cli.endings import tell_if_nothing_trained, tell_results
 from lightning_genmodels.cli.links import LINKED, check_links, keep_links
-from lightning_genmodels.cli.loggers import init_args, place_logger, start_loggers
+from lightning_genmodels.cli.loggers import as_list, init_args, place_logger, start_loggers
 from lightning_genmodels.cli.messages import shorten
 from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run, say
 from lightning_genmodels.cli.weights import check_weights_fit, copy_matching_weights
@@ -281,8 +281,3 @@ def default_name(options: Namespace) -> str:
 def one_line(error: Exception) -> str:
     """An error's message without its line breaks."""
     return " ".join(str(error).split())
-
-
-def as_list(value: Any) -> list[Any]:
-    """An option that may be absent, single or a list, as a list."""
-    return [] if value is None else value if isinstance(value, list) else [value]

@@ -175,7 +175,9 @@ show(np.concatenate(shown), 14, "measured: from the left, as taken, from the rig
 jump = functional.max_pool2d(depths, 3, 1, 1) + functional.max_pool2d(-depths, 3, 1, 1) > 0.5  # within three pixels
 off = (estimates["l1"] - depths).abs()
 places = {"outlines": off[jump].mean().item(), "surfaces": off[~jump].mean().item()}
-print({name: f"{error:.2f} m" for name, error in places.items()}, f"outlines are {jump.float().mean():.0%} of the pixels")
+print(
+    {name: f"{error:.2f} m" for name, error in places.items()}, f"outlines are {jump.float().mean():.0%} of the pixels"
+)
 
 # %% [markdown]
 # TEXT4
@@ -200,8 +202,19 @@ cues = {}
 for name, pictures in changed.items():
     estimate = model.translate(pictures)
     cues[name] = errors_of(estimate.flip(back[name]) if name in back else estimate)["rms"]
-show(image_grid(torch.cat([torch.stack([p[0] for p in changed.values()]),
-                           depth_colours(torch.stack([model.translate(p[:1])[0] for p in changed.values()]), low, high)]), len(changed)), 12, ", ".join(changed))
+show(
+    image_grid(
+        torch.cat(
+            [
+                torch.stack([p[0] for p in changed.values()]),
+                depth_colours(torch.stack([model.translate(p[:1])[0] for p in changed.values()]), low, high),
+            ]
+        ),
+        len(changed),
+    ),
+    12,
+    ", ".join(changed),
+)
 plt.figure(figsize=(8, 2.5))
 plt.barh(list(cues), list(cues.values()))
 plt.axvline(errors["mean map"]["rms"], color="black", linestyle=":")

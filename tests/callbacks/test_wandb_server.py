@@ -6,17 +6,18 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import wandb
 import yaml
 from command import QUIET
+from packaging.version import Version
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 from wandb_server import KEY, WandbServer
 
 from lightning_genmodels.cli import main
+from lightning_genmodels.cli.loggers import why_unreachable
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "gan_digits.yaml"
 SHORT = [
@@ -30,7 +31,7 @@ RUN = Path("runs/gan_digits/0")
 def settings(folder, url):
     """Environment variables for a client that knows that server only."""
     places = {f"WANDB_{name}": str(folder) for name in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR")}
-    server = {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online", "WANDB_INIT_TIMEOUT": "60"}
+    server = {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
     return {**places, **server, "HOME": str(folder), "WANDB_SILENT": "true"}
 
 
@@ -75,13 +76,10 @@ def story(tmp_path_factory):
         resume = ("fit", "--resume", str(RUN), "--trainer.max_epochs")
         assert fit(patch, folder, server.url, *resume, "2") == 0
         before = {run: list(rows) for run, rows in server.history.items()}
-        began = time.monotonic()
-        assert fit(patch, folder, closed_port(), *resume, "3", WANDB_INIT_TIMEOUT="1") == 0
-        took = time.monotonic() - began
+        assert fit(patch, folder, closed_port(), *resume, "3") == 0
         (offline,) = (folder / RUN / "wandb").glob("offline-run-*")
         sync = wandb_command("sync", str(offline.relative_to(folder)), folder=folder, url=server.url)
-    return {"server": server, "folder": folder, "before": before, "told": told, "offline": offline, "sync": sync,
-            "took": took}  # fmt: skip
+    return {"server": server, "folder": folder, "before": before, "told": told, "offline": offline, "sync": sync}
 
 
 def read_csv(run):
@@ -104,23 +102,39 @@ def test_a_run_goes_on_under_its_id_after_a_restart(story):
     config = yaml.safe_load((story["folder"] / RUN / "config.yaml").read_text())
     run_id = config["trainer"]["logger"]["init_args"]["id"]
     assert [*before] == [*server.history] == [run_id]
-    assert server.resumed == [run_id, run_id]  # by the second part, and as the third one was sent
-    assert [row["_step"] for row in server.history[run_id]] == [*range(len(server.history[run_id]))]
+    assert server.resumed[0] == run_id
+    assert [row["_step"] for row in before[run_id]] == [*range(len(before[run_id]))]
+    assert {step for step, _ in scalars(before[run_id])} == {1, 3, 5, 7}
 
 
 def test_without_a_server_the_run_goes_on_offline_and_says_so(story):
     (sentence,) = story["told"]
-    assert sentence.startswith("Weights & Biases cannot be reached, or refuses (")
-    assert "connection refused" in sentence
-    folder = story["offline"].relative_to(story["folder"])
-    assert sentence.endswith(f"the run goes on offline; send it with: wandb sync {folder}")
-    assert story["took"] < 90  # W&B's own patience
+    assert sentence.startswith("Weights & Biases cannot be reached (http://127.0.0.1:")
+    assert "Connection refused" in sentence
+    assert sentence.endswith(f"goes on offline; send it later with: wandb sync {RUN}/wandb/offline-run-*")
+    assert story["offline"].match(f"{RUN}/wandb/offline-run-*")
 
 
+def test_a_server_that_answers_can_be_reached():
+    with WandbServer() as server:
+        for server.status, reason in ((200, None), (401, None), (404, None), (503, "503 Service Unavailable")):
+            assert why_unreachable(server.url) == reason
+
+
+def test_a_server_that_does_not_answer_is_waited_for_a_while(monkeypatch):
+    monkeypatch.setattr("lightning_genmodels.cli.loggers.PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert "timed out" in why_unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.skipif(
+    Version(wandb.__version__) < Version("0.30"), reason="it takes --append for a run that is there in part"
+)
 def test_what_was_offline_is_sent_by_wandb_sync(story):
     (run_id,) = story["server"].history
     (before,), (rows,) = story["before"].values(), story["server"].history.values()
     assert "Finished syncing" in story["sync"]
+    assert story["server"].resumed == [run_id, run_id]
     assert rows[: len(before)] == before  # and nothing was written over
     expected = read_csv(story["folder"] / RUN)
     assert scalars(rows) == pytest.approx(expected)
@@ -132,15 +146,15 @@ def test_what_was_offline_is_sent_by_wandb_sync(story):
     assert story["server"].configs[run_id]["trainer"]["max_epochs"] == 3
 
 
-@pytest.mark.parametrize(
-    ("key", "expected"), [("", "No API key configured"), ("short", "API key must have 40+ characters, has 5")]
-)
-def test_without_a_key_the_way_to_one_is_told(tmp_path, monkeypatch, capsys, key, expected):
+def test_without_a_key_the_way_to_one_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO())  # at a terminal W&B would ask
-    assert fit(monkeypatch, tmp_path, closed_port(), *FIT, WANDB_API_KEY=key) == 2
+    with WandbServer() as server:
+        assert fit(monkeypatch, tmp_path, server.url, *FIT, WANDB_API_KEY="") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("genmodels: ")]
-    assert expected in line
-    assert line.endswith("expected `wandb login` before, or the key in WANDB_API_KEY, or WANDB_MODE=offline.")
+    assert line.startswith("genmodels: WandbLogger: ")
+    assert line.endswith("expected `wandb login` before, or a key in WANDB_API_KEY, that may write there; or "
+                         "WANDB_MODE=offline.")  # fmt: skip
+    assert not (tmp_path / RUN / "metrics.csv").exists()
 
 
 CHOSEN = {

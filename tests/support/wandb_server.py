@@ -18,11 +18,11 @@ class WandbServer(ThreadingHTTPServer):
         history: of each run's id, its rows as they were logged.
         configs: of each run's id, the newest configuration.
         files: of each (run's id, file's name), the bytes.
-        artifacts: dicts of type, name, run and aliases.
+        artifacts: dicts of type, name and aliases.
         resumed: ids of the runs that the client found here, to go on with.
         commands: for an agent, one after the other.
         sweeps: configurations, in YAML or JSON.
-        asked: names of all queries.
+        status: of the answer to whoever only looks whether there is a server.
     """
 
     daemon_threads = True
@@ -31,13 +31,14 @@ class WandbServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.history, self.configs, self.files = {}, {}, {}
-        self.artifacts, self.resumed, self.commands, self.sweeps, self.asked = [], [], [], [], []
+        self.artifacts, self.resumed, self.commands, self.sweeps = [], [], [], []
+        self.status = 200
 
     def handle_error(self, request, client_address):
         """A client that hangs up is no fault."""
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=[0.05], daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -46,7 +47,6 @@ class WandbServer(ThreadingHTTPServer):
 
     def answer(self, name, given):
         """The data of a GraphQL query."""
-        self.asked.append(name)
         return getattr(self, f"answer_{name}", lambda given: {})(given)
 
     def answer_Viewer(self, given):
@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def do_GET(self):
-        self.reply({})
+        self.reply({}, self.server.status)
 
     def do_PUT(self):
         _, _, run, name = self.path.split("/", 3)
