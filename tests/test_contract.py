@@ -19,7 +19,7 @@ from lightning_genmodels import (
     SuperResolution,
     load_model,
 )
-from lightning_genmodels.callbacks import ExactResume, LastCheckpoint
+from lightning_genmodels.callbacks import ExactResume, LabelledTable, LastCheckpoint, PictureGrid
 from lightning_genmodels.models.base import AdversarialModel
 
 MODELS = [m for m in vars(lightning_genmodels).values() if isinstance(m, type) and issubclass(m, LightningModule)]
@@ -28,6 +28,7 @@ PAIRED = [m for m in MODELS if "target_channels" in inspect.signature(m).paramet
 DEPTH = [m for m in MODELS if m.__name__ == "DepthEstimation"]
 TRANSLATING = [m for m in MODELS if hasattr(m, "translate")]
 OPTIONAL = [m for m in MODELS if "adversarial_weight" in inspect.signature(m).parameters]  # above 0 with an adversary
+SMALL = {StyleGAN: {"width": 8}, SuperResolution: {"width": 8, "blocks": 2}}  # the others are so by default
 
 
 def test_there_are_models():
@@ -75,8 +76,7 @@ def train(model, steps, folder=None, stop_at=None, data=None, **options):
 
 def build(model_class, seed=0, **options):
     torch.manual_seed(seed)
-    small = {"width": 8} if model_class is StyleGAN else {}
-    return model_class(**{"image_shape": shape_of(model_class), **small, **options})
+    return model_class(**{"image_shape": shape_of(model_class), **SMALL.get(model_class, {}), **options})
 
 
 @pytest.mark.parametrize("model_class", MODELS)
@@ -227,6 +227,17 @@ def test_a_loader_of_bare_images_is_asked_for_tuples(model_class):
 
 
 @pytest.mark.parametrize("model_class", MODELS)
+def test_a_loader_of_dicts_is_asked_for_tuples(model_class):
+    images = torch.rand(32, *shape_of(model_class))
+    loader = torch.utils.data.DataLoader([{"image": image, "label": 0} for image in images], batch_size=16)
+    with pytest.raises(GenmodelsError, match=r"^the batch is a dict of 'image', 'label'; expected a tuple whose"):
+        fit(build(model_class), loader)
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    with pytest.raises(GenmodelsError, match=r"^the batch is a dict of 'image', 'label'; expected a tuple whose"):
+        Trainer(callbacks=[PictureGrid(), LabelledTable()], **quiet).validate(build(model_class), loader)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
 def test_a_divergence_is_one_sentence(model_class):
     with pytest.raises(
         GenmodelsError, match=r"training diverged: the loss train/\w+ is (nan|inf) at step \d+; no check"
@@ -291,8 +302,9 @@ def test_two_processes_train_from_the_command_line(model_class, tmp_path):
     if model_class in DEPTH:
         data = ["DepthScenesDataModule", "--data.image_size", "[16, 16]", "--data.train_count", 96]
     options = ["--model.adversarial_weight", 1] if model_class in OPTIONAL else []
-    options += ["--model.width", 8] if model_class is StyleGAN else []
+    options += [part for name, value in SMALL.get(model_class, {}).items() for part in (f"--model.{name}", value)]
     done = process("fit", "--model", name, *options, "--data", *data, "--trainer.max_epochs", 1, *QUIET,
+                   "--trainer.limit_train_batches", 6, "--trainer.limit_val_batches", 2,
                    "--trainer.strategy", "ddp", "--trainer.devices", 2, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = tmp_path / f"runs/{name.lower()}_{data[0].lower().removesuffix('datamodule')}/0"

@@ -1,6 +1,7 @@
 """jsonargparse's reports, which list every type that a value might have had, shortened to one sentence."""
 
 import ast
+import importlib
 import inspect
 import re
 from difflib import get_close_matches
@@ -68,6 +69,10 @@ def shorten(message: str) -> str:
         return f"--{'.'.join([*keys[:1], name])} is missing; expected {'one of ' + names if names else 'a value'}."
     if keys:
         value = _class_name(message) or _value(message)
+        if keys[0] in KNOWN:
+            for path in (value, *re.findall(r"given class_path '([\w.]+)'", message)):
+                if lack := _lack(path):
+                    return f"{option} is {path}, but {lack}; expected {_expected_class(keys[0])}."
         return f"{option} is {value}; expected {_expected(message, keys[0])}{_suggest_class(value, keys[0])}."
     return " ".join(message.split()).rstrip(".") + "."
 
@@ -94,6 +99,20 @@ def _class_name(message: str) -> str:
     return named[1] if named else ""
 
 
+def _lack(path: str) -> str:
+    """What an import path lacks. A module that fails while it is imported raises its own error, with its traceback."""
+    module, _, name = path.rpartition(".")
+    if not all(part.isidentifier() for part in path.split(".")) or not module:
+        return ""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        return f"Python finds no module {error.name}"
+    return "" if hasattr(found, name) else f"{module} has no {name}"
+
+
 def _suggest_class(value: str, group: str) -> str:
     return _suggest(value, [*TRAINER_CLASSES.get(group, {})])
 
@@ -106,12 +125,16 @@ def _value(message: str) -> str:
     return text.strip("'")
 
 
+def _expected_class(group: str) -> str:
+    names = ", ".join(CLASSES.get(group, {}))
+    return (
+        f"one of {names}, or the import path of your own" if names else "the name of a class, as package.module.Class"
+    )
+
+
 def _expected(message: str, group: str) -> str:
     if "dot import path" in message or "not accessible or invalid" in message:
-        names = list(CLASSES.get(group, {}))
-        if names:
-            return f"one of {', '.join(names)}, or the import path of your own"
-        return "the name of a class, as package.module.Class"
+        return _expected_class(group)
     accepted: list[str] = []
     for item in re.findall(r"Expected an? (.*?)(?:\. Got value|$)", message, re.MULTILINE):
         if choices := re.match(r"typing\.Literal(\[.*\])", item):

@@ -1,6 +1,7 @@
 """What every model checks of its batches and its losses."""
 
 import math
+from collections.abc import Mapping
 from functools import reduce
 from operator import add
 from typing import Any, Literal
@@ -20,6 +21,17 @@ def row_is_due(module: LightningModule) -> bool:
     """
     every: int = module.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by one of Lightning's connectors
     return every > 0 and (module.trainer.fit_loop.total_batch_idx + 1) % every == 0
+
+
+def first_item(batch: Any) -> Any:
+    """The first item of a batch; raises GenmodelsError for a dict, which has none."""
+    if isinstance(batch, Mapping):
+        keys = ", ".join(map(repr, batch))
+        raise GenmodelsError(
+            f"the batch is a dict of {keys}; expected a tuple whose first item is the images, (N, C, H, W): return a "
+            "tuple from the data set or from the loader's collate_fn."
+        )
+    return batch[0]
 
 
 def check_images(
@@ -81,7 +93,7 @@ def check_source(source: Tensor, channels: int, beyond: float = 0.0) -> None:
 
 def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: int) -> None:
     """Raises GenmodelsError unless a batch holds source images of that shape, and targets of their height and width."""
-    check_images(batch[0], image_shape)
+    check_images(first_item(batch), image_shape)
     target = _second(batch)
     if not isinstance(target, Tensor) or target.ndim != 4:
         given = f"of the shape {tuple(target.shape)}" if isinstance(target, Tensor) else "no tensor"
@@ -96,7 +108,7 @@ def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: i
 
 def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
     """Raises GenmodelsError unless a batch holds images of that shape, and their depth, (N, 1, H, W) of 0 or more."""
-    check_images(batch[0], image_shape)
+    check_images(first_item(batch), image_shape)
     depth = _second(batch)
     shape = (len(batch[0]), 1, *image_shape[1:])
     if not isinstance(depth, Tensor) or not depth.is_floating_point() or tuple(depth.shape) != shape:
@@ -110,7 +122,7 @@ def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
 
 def check_classes(batch: Any, image_shape: tuple[int, int, int], count: int) -> None:
     """Raises GenmodelsError unless a batch holds source images of that shape, and int64 (N, H, W) classes below it."""
-    check_images(batch[0], image_shape)
+    check_images(first_item(batch), image_shape)
     classes = _second(batch)
     shape = (len(batch[0]), *image_shape[1:])
     if not isinstance(classes, Tensor) or classes.dtype != torch.int64 or tuple(classes.shape) != shape:

@@ -19,6 +19,7 @@ from lightning_genmodels.models.checks import (
     check_pair,
     check_source,
     finite_sum,
+    first_item,
     row_is_due,
 )
 from lightning_genmodels.models.schedules import CosineScheduleName, cosine_factor, set_learning_rate, training_steps
@@ -191,7 +192,7 @@ class ImageRegression(LightningModule):
             GenmodelsError: for images or classes out of their range or of another shape.
         """
         if self.task == "denoise":
-            check_images(batch[0], self.image_shape)
+            check_images(first_item(batch), self.image_shape)
             return self.degrade(batch[0], generator=generator), batch[0]
         if self.task == "segmentation":
             check_classes(batch, self.image_shape, self.target_channels)

@@ -47,7 +47,8 @@ from command import genmodels
         ),
         (
             "--trainer.callbacks nothing.AtAll",
-            "--trainer.callbacks is nothing.AtAll; expected the name of a class, as package.module.Class.",
+            "--trainer.callbacks is nothing.AtAll, but Python finds no module nothing; expected the name of a class, "
+            "as package.module.Class.",
         ),
         (
             "--config callbacks.yaml",
@@ -64,7 +65,15 @@ from command import genmodels
         ("--config", "--config"),
         (
             "--model nowhere.Mine --data DigitsDataModule",
-            "--model is nowhere.Mine; expected one of Autoencoder, ConditionalGAN, DenoisingAutoencoder, ",
+            "--model is nowhere.Mine, but Python finds no module nowhere; expected one of Autoencoder, Condition",
+        ),
+        (
+            "--model datamodules.Gone",
+            "--model is datamodules.Gone, but datamodules has no Gone; expected one of Autoen",
+        ),
+        (
+            "--config gone.yaml",
+            "--model is datamodules.Gone, but datamodules has no Gone; expected one of Autoencoder,",
         ),
         ("--trainer.logger MLFlowLogger --trainer.logger.save_dir", "argument --trainer.logger"),
         (
@@ -81,6 +90,9 @@ def test_jsonargparses_reports_become_one_sentence(in_tmp, capsys, arguments, ex
     (in_tmp / "wrong.yaml").write_text(
         "model:\n  class_path: GAN\n  init_args:\n    netwrok: mlp\ndata: DigitsDataModule\n"
     )
+    (in_tmp / "gone.yaml").write_text(
+        "model:\n  class_path: datamodules.Gone\n  init_args:\n    width: 3\ndata: DigitsDataModule\n"
+    )
     (in_tmp / "callbacks.yaml").write_text(
         "model: GAN\ndata: DigitsDataModule\ntrainer:\n  callbacks:\n  - class_path: EarlyStoping\n"
     )
@@ -88,3 +100,10 @@ def test_jsonargparses_reports_become_one_sentence(in_tmp, capsys, arguments, ex
     captured = capsys.readouterr().err.strip().splitlines()
     assert len(captured) == 1
     assert captured[0].startswith(f"genmodels: {expected}")
+
+
+def test_an_error_within_a_users_module_keeps_its_traceback(in_tmp, monkeypatch):
+    monkeypatch.syspath_prepend(in_tmp)
+    (in_tmp / "their_models.py").write_text("import a_package_they_lack\n")
+    with pytest.raises(ModuleNotFoundError, match="a_package_they_lack"):
+        genmodels("fit", "--model", "their_models.Mine", "--data", "DigitsDataModule")
