@@ -164,9 +164,9 @@ show(torch.stack([fade[:4], way[:4]], 1).flatten(0, 2), 9, "cross-fade, and belo
 #
 # A code has to be drawn for it. We draw codes of the deep autoencoder from the Gaussian that has the mean and the
 # covariance of its codes. A variational autoencoder (VAE) is trained so that its codes together are Gaussian and that
-# each is a little cloud instead of a point, so that the decoder knows what to draw between them. *Density* says how
-# many real digits' neighbourhoods an image lies in (for real images 1), *coverage* how many real digits have such an
-# image near.
+# each is a little cloud instead of a point, so that the decoder knows what to draw between them. *Density* says in
+# how many real digits' neighbourhoods an image lies, as a share of what real images do, *coverage* how many real digits
+# have such an image near.
 
 # %%
 vae = fit(VAE(data.image_shape, 10, activation="silu", learning_rate=2e-3, schedule="cosine"))
@@ -203,7 +203,7 @@ show(torch.cat([images[:32] for images in samples.values()]), 16, "random codes:
 # print(errors)
 # ```
 #
-# It does not. Linear layers one after another make one linear map, and no linear map to ten numbers loses less than
-# principal component analysis does. What goes below it is the bend in the activations.
+# It does not. Linear layers one after another make one linear map, and no linear map to ten numbers loses less of
+# the digits it is fitted to than principal component analysis does. What goes below it is the bend in the activations.
 #
 # </details>

@@ -95,9 +95,9 @@ show(
 )
 
 # %% [markdown]
-# It redraws digits without error, and noise nearly as it is: it is the identity, but for a few pixels at the border,
-# which no digit uses. Its filters, which show what each unit looks for, are as random as they were at the beginning:
-# it has learned to copy pixels, not what a digit is.
+# It redraws digits all but without error, and noise nearly as it is: it is the identity, but for a few pixels at the
+# border, which no digit uses. Its filters, which show what each unit looks for, are as random as they were at the
+# beginning: it has learned to copy pixels, not what a digit is.
 #
 # ## What if each unit is active for few images?
 #
@@ -186,7 +186,7 @@ plt.show()
 
 # %% [markdown]
 # The copy tells no more than the pixels do. Codes that had to choose or to mend make the classes easier to read: a
-# quarter of the mistakes are gone, or more.
+# fifth of the mistakes are gone, or more.
 
 # %% [markdown]
 # **Exercise.** The oldest remedy is a short code. Give the free autoencoder 16 units instead of `code`. What happens to

@@ -183,10 +183,11 @@ for name, row in films.items():
 show([*developed.values(), test], "; ".join(developed) + "; and the clean picture")
 
 # %% [markdown]
-# It can (Lehtinen et al. 2018, "Noise2Noise"). No one can guess the grains of a ninth film; the least squared error is
-# had by drawing their mean, and their mean is the picture. So the network draws much better pictures than it was given
-# as examples, about as good as the one that was shown clean ones. The absolute error asks for the median instead: where
-# more grains are white than black, it is white. The third network has learned that, and draws in black and white.
+# It can (Lehtinen et al. 2018, "Noise2Noise"). No one can guess the grains of a ninth film; the least squared error
+# comes from drawing their mean, and their mean is the picture. So the network draws much better pictures than it was
+# given as examples, about as good as the one that was shown clean ones. The absolute error asks for the median
+# instead: where more grains are white than black, it is white. The third network has learned that, and draws in black
+# and white.
 #
 # ## What does enlarging bring back?
 #

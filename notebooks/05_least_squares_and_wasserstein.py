@@ -50,8 +50,9 @@ held_out = torch.cat([data.to_float(batch).image for batch in data.val_dataloade
 # %% [markdown]
 # ## Where does each loss leave the generator a gradient?
 #
-# The generator learns from the slope of its loss in the discriminator's verdict on a sample: a logit, negative where
-# the sample was found out. How steep is it there, and where the sample passed?
+# The generator learns from the slope of its loss in the discriminator's verdict on a sample: the lower, the surer it
+# was found out. Each loss has a scale of its own: with the logarithms 0 is undecided, least squares wants 0 for
+# samples and 1 for real images, and for Wasserstein only differences count. How steep is it far down, and far up?
 
 # %%
 names = ("minimax", "non_saturating", "least_squares", "wasserstein")
@@ -66,7 +67,7 @@ for name in names:
     print(
         f"{name:>14}: {slopes[name][0]:6.3f} where it was found out (-6), {slopes[name][-1]:6.3f} where it passed (6)"
     )
-plt.gca().set(xlabel="logit of a sample", ylabel="pull towards a higher logit")
+plt.gca().set(xlabel="verdict on a sample", ylabel="pull towards a higher verdict")
 plt.legend()
 plt.show()
 
@@ -273,20 +274,23 @@ plt.show()
 # <details><summary>Answer</summary>
 #
 # ```python
+# figure, axes = plt.subplots(1, 2, figsize=(12, 3))
 # verdicts, found = {}, {}
-# for name in ("non_saturating", "least_squares"):
+# for axis, name in zip(axes, ("non_saturating", "least_squares"), strict=True):
 #     model, *_ = study(discriminator_steps=1, adversarial_loss=name, penalty="none")
 #     with torch.no_grad():
-#         verdicts[name] = model.discriminator(2 * torch.cat([real, model.sample(len(real))]) - 1)
-#     plt.hist(verdicts[name], bins=60, range=(-5, 5), alpha=0.6, label=name)
+#         verdicts[name] = [model.discriminator(2 * images - 1) for images in (real, model.sample(len(real)))]
+#     for kind, values in zip(("digits", "samples"), verdicts[name], strict=True):
+#         axis.hist(values, bins=60, range=(-5, 5), alpha=0.6, label=kind)
+#     axis.set_title(name)
+#     axis.legend()
 #     found[name] = score(model)
 #     print(f"{name}: precision {found[name]['precision']:.2f}, coverage {found[name]['coverage']:.2f}")
-# plt.legend()
 # plt.show()
 # ```
 #
-# With the log loss verdicts lie around 0 and spread far to both sides; with least squares they lie between 0, which it
-# calls generated, and 1, which it calls real. Neither discriminator tells the two apart any more. The scores are alike,
-# and better than above: the generator has taken five times as many steps.
+# With the log loss verdicts spread to both sides of 0; with least squares they lie between 0, which it calls generated,
+# and 1, which it calls real. Either discriminator still prefers digits, but the two heaps overlap: many samples pass.
+# The scores are alike, and better than above: the generator has taken five times as many steps.
 #
 # </details>

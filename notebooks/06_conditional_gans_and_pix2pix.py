@@ -132,7 +132,7 @@ show(shown, 10, "a latent in each row, of 500 the three that lean least and the 
 # The condition is now a map: where a façade has its wall, windows and door. It does not say the colour of the wall,
 # nor which windows are lit. One U-Net learns from the absolute error alone (L1). The other's pictures also have to
 # pass a discriminator, which sees them beside the map. Two figures compare both with real façades: the absolute error,
-# and the sliced Wasserstein distance, between all patches of drawn pictures and all those of real ones.
+# and the sliced Wasserstein distance, between patches of drawn pictures and patches of real ones.
 
 # %%
 seed_everything(0, verbose=False)
@@ -215,7 +215,8 @@ show(torch.cat([part for line in lines for part in below(*line)]), 8, title)
 # show(between[:20], 10, "half a 4, half a 9")
 # ```
 #
-# Shapes that are something of both, many of them smeared. The classifier takes few of them for a 4 or a 9, and most
-# for an 8. In training every label was one class, so the discriminator never judged what is drawn of half a label.
+# Shapes that are something of both, many of them smeared. The classifier takes few of them for a 4 or a 9, and more
+# for an 8 than for any other. In training every label was one class, so the discriminator never judged what is drawn
+# of half a label.
 #
 # </details>

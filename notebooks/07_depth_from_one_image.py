@@ -223,8 +223,8 @@ plt.show()
 # %% [markdown]
 # Colours are worth nothing here, and left and right are alike (half of the training pictures are mirrored). Upside
 # down, and without the squares, the network is worse than one that does not look. What is below it takes for the
-# floor; and how far a surface is, it reads off the size of its squares, so that a wall without any seems to be quite
-# near. It knows these rooms, and no geometry.
+# floor; and a wall without squares seems to be quite near, which suggests that it reads distance off their size.
+# The exercise asks for that more strictly. It knows these rooms, and no geometry.
 
 # %% [markdown]
 # **Exercise.** Cut the middle out of each picture and enlarge it to the picture's size, by a zoom of 1.25 and of 1.5.
@@ -247,6 +247,7 @@ plt.show()
 # ```
 #
 # What is 1.25 times as large is taken to be nearly 1.25 times as near. Sizes are all that the network has, and to
-# those a longer lens is the same as a step forward: the first section again. Who trains on pictures of several cameras
-# has to account for their lenses.
+# those a longer lens is the same as a step forward: the first section again. Whoever trains on pictures of several
+# cameras has to account for their lenses.
+#
 # </details>

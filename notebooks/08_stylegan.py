@@ -160,8 +160,8 @@ print(f"A pixel varies by {by_noise:.3f} with the noise, and by {by_style:.3f} w
 # %% [markdown]
 # ## What does truncation cost?
 #
-# Rare styles are learned from few digits, and drawn worst. *Truncation* moves every style towards the mean one: to psi
-# of its way.
+# Rare styles are learned from few digits, and drawn worst. *Truncation* moves every style towards the mean one, to
+# mean + psi (w - mean).
 
 # %%
 variety, rows = {}, []
@@ -183,8 +183,8 @@ show(torch.cat(rows), 12, 10, "the same latents with psi 1, 0.7, 0.5, 0")
 # ## Where in the styles does an attribute lie?
 #
 # Faces age along a direction of w. Digits have other attributes, which the pixels tell: how far one leans, and how
-# much ink it has. 4,000 samples are measured; a plane between those above the median and those below has the direction
-# as its normal (Shen et al. 2020).
+# much ink it has. 4,000 samples are measured; a plane between those well above the median and those well below
+# has the direction as its normal (Shen et al. 2020).
 
 
 # %%
@@ -223,9 +223,9 @@ for name, measure in {"slant": slant, "ink": amount_of_ink}.items():
 # them into others: in these data slant and digit go together, as sevens lean to the right and sixes to the left.
 #
 # Of faces no measure is as simple. There a classifier that has learned CelebA's forty attributes reads the samples,
-# and the rest is the same two lines, `attribute_direction(styles, logits, "Young")` and `move`: against that direction
-# faces age. The command does all of it: `genmodels edit --checkpoint C --attribute Young --strength -2 --output
-# aged.png`.
+# and the rest is the same two lines, `attribute_direction(styles, logits, "Young")` and `move`; to age a face is to
+# move it against that direction. For a StyleGAN that was trained on CelebA, `genmodels edit --checkpoint C
+# --attribute Young --strength -2 --output aged.png` does all of it.
 
 # %% [markdown]
 # **Exercise.** A test digit has no latent; `project` looks for the style that draws it. Compare a style for all layers
@@ -257,4 +257,5 @@ for name, measure in {"slant": slant, "ink": amount_of_ink}.items():
 #
 # One style comes much nearer than any of the 4,000 samples, and one for each layer several times nearer still: a
 # generator can draw what it never does by itself. Both can be moved like samples, and the ink goes and comes.
+#
 # </details>

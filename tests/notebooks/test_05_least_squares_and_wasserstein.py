@@ -1,6 +1,7 @@
 """What the fifth notebook says of three losses, and what its exercise's answer says."""
 
 import pytest
+import torch
 
 from notebooks import answer, run
 
@@ -17,7 +18,7 @@ def test_it_shows_what_it_says():
     assert slopes["least_squares"][-1] == pytest.approx(-5, abs=0.01)
     assert slopes["wasserstein"].min() == pytest.approx(1, abs=1e-3)
 
-    assert left["minimax"][-1] < 0.2 * left["minimax"][0]
+    assert left["minimax"][-1] < 0.1 * left["minimax"][0]
     assert left["non_saturating"][-1] > 10 * left["non_saturating"][0]
     assert 0.3 < left["least_squares"][-1] / left["least_squares"][0] < 3
     assert left["wasserstein"][-1] == pytest.approx(left["wasserstein"][40], rel=0.3)
@@ -36,7 +37,10 @@ def test_it_shows_what_it_says():
     assert scores["penalised"]["coverage"] > scores["clipped"]["coverage"] + 0.02
 
     names = answer(NAME, names)
-    log, squares = (names["verdicts"][name] for name in ("non_saturating", "least_squares"))
+    for digits, samples in names["verdicts"].values():
+        assert digits.median() > samples.median()
+        assert (samples > digits.quantile(0.05)).float().mean() > 0.2
+    log, squares = (torch.cat(names["verdicts"][name]) for name in ("non_saturating", "least_squares"))
     assert log.std() > 2 * squares.std()
     assert ((squares > -0.2) & (squares < 1.2)).float().mean() > 0.9
     for name, found in names["found"].items():

@@ -21,7 +21,7 @@ def test_it_shows_what_it_says():
     pulls = names["pulls"]  # for errors of -1.5 to 1.5 m by steps of 0.05
     small = 32  # 0.1 m too far
     assert pulls["l1", 2.0][small:].std() < 1e-4
-    assert pulls["berhu", 2.0][-1] == pytest.approx(5 * pulls["berhu", 2.0][small], rel=0.01)
+    assert pulls["berhu", 2.0][-1] == pytest.approx(5 * pulls["berhu", 2.0][small].item(), rel=0.01)
     assert pulls["eigen", 2.0][small] / pulls["eigen", 6.0][small] == pytest.approx(9, rel=0.15)
     assert -pulls["eigen", 2.0][0] > 3 * pulls["eigen", 2.0][-1]
     nearest = {loss: by_distance[0] for loss, by_distance in names["by_distance"].items()}
