@@ -108,7 +108,8 @@ def _check_datamodules() -> None:
             "own, as mypackage/datamodules, or take its folder off PYTHONPATH."
         )
     yours = Path("datamodules")
-    if any(yours.glob("*.py")) and yours.absolute() != own.parent and is_first_process():
+    is_ours = yours.absolute() == own.parent or Path("lightning_genmodels").is_dir()  # a clone has both
+    if any(yours.glob("*.py")) and not is_ours and is_first_process():
         print(
             f"genmodels: {yours.absolute()} is hidden by our package of that name; to use its classes, put it into a "
             "package of your own, as mypackage/datamodules.",

@@ -72,7 +72,8 @@ def story(tmp_path_factory):
     told = []
     with WandbServer() as server, pytest.MonkeyPatch.context() as patch:
         patch.setattr("lightning_genmodels.cli.loggers.say", told.append)
-        assert fit(patch, folder, server.url, *FIT, "--trainer.max_epochs", "1") == 0
+        first = (*FIT, "--trainer.logger.log_model", "all", "--trainer.max_epochs", "1")
+        assert fit(patch, folder, server.url, *first) == 0
         resume = ("fit", "--resume", str(RUN), "--trainer.max_epochs")
         assert fit(patch, folder, server.url, *resume, "2") == 0
         before = {run: list(rows) for run, rows in server.history.items()}
@@ -105,6 +106,14 @@ def test_a_run_goes_on_under_its_id_after_a_restart(story):
     assert server.resumed[0] == run_id
     assert [row["_step"] for row in before[run_id]] == [*range(len(before[run_id]))]
     assert {step for step, _ in scalars(before[run_id])} == {1, 3, 5, 7}
+
+
+def test_the_server_is_given_checkpoints_with_their_aliases(story):
+    (run_id,) = story["server"].history
+    models = [artifact for artifact in story["server"].artifacts if artifact["type"] == "model"]
+    assert {artifact["name"] for artifact in models} == {f"model-{run_id}"}
+    assert all("latest" in artifact["aliases"] for artifact in models)
+    assert any("best" in artifact["aliases"] for artifact in models)
 
 
 def test_without_a_server_the_run_goes_on_offline_and_says_so(story):

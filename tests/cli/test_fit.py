@@ -322,6 +322,16 @@ def test_a_users_own_class_in_the_working_directory_is_found_and_cannot_shadow_o
     assert (tmp_path / "runs/mygan_digits/0/checkpoints/last.ckpt").is_file()
 
 
+def test_a_folder_named_as_our_data_modules_is_told_to_be_hidden_but_in_a_clone_of_ours(in_tmp, capsys):
+    Path("datamodules").mkdir()
+    Path("datamodules/theirs.py").write_text("")
+    assert genmodels("configs") == 0
+    assert "datamodules is hidden by our package" in capsys.readouterr().err
+    Path("lightning_genmodels").mkdir()
+    assert genmodels("configs") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_foreign_datamodules_package_is_noticed(tmp_path):
     (tmp_path / "datamodules").mkdir()
     (tmp_path / "datamodules/__init__.py").write_text("")

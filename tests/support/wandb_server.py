@@ -88,6 +88,9 @@ class WandbServer(ThreadingHTTPServer):
         # As if it had the files already, which are not sent then.
         return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
 
+    def answer_ArtifactType(self, given):
+        return {"project": None}  # there is no artifact of that name yet
+
     def answer_UpsertSweep(self, given):
         self.sweeps.append(given["config"])
         return {"upsertSweep": {"sweep": {"name": "sweep", "project": {**PROJECT, "name": given["projectName"]}}}}
