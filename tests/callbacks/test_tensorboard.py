@@ -81,6 +81,11 @@ def test_the_grid_stands_at_the_step_of_the_validation_scalars(events):
     assert [e.step for e in events.Images("samples")] == [e.step for e in events.Scalars("val/coverage")]
 
 
+def test_the_models_hyperparameters_are_written(run):
+    written = (run / "tensorboard" / "hparams.yaml").read_text().splitlines()
+    assert {"latent_dim: 64", "adversarial_loss: non_saturating"} <= {*written}
+
+
 def test_the_scalars_are_those_of_metrics_csv(run, events):
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
