@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_genmodels.checkpoints import note_class
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
-from lightning_genmodels.models.checks import check_images, finite_sum, first_item, row_is_due
+from lightning_genmodels.models.checks import checked_images, finite_sum, row_is_due
 from lightning_genmodels.models.interpolation import linear_path
 from lightning_genmodels.models.schedules import (
     CosineScheduleName,
@@ -238,17 +238,17 @@ class Autoencoder(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The sum of the loss's terms over one batch; logs each as `train/<term>`."""
-        check_images(first_item(batch), self.image_shape)
+        images = checked_images(batch, self.image_shape)
         self._set_learning_rate()
-        terms, _ = self.loss_terms(batch[0])
+        terms, _ = self.loss_terms(images)
         if row_is_due(self):
             self.log_dict({f"train/{name}": value for name, value in terms.items()}, prog_bar=True, sync_dist=True)
         return finite_sum(self, terms)
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
         """Logs `val/<term>` of each term, their sum as `val/loss` where there are several, and `val/squared_error`."""
-        check_images(first_item(batch), self.image_shape)
-        self._log_evaluation(stage, batch[0], *self.loss_terms(batch[0]))
+        images = checked_images(batch, self.image_shape)
+        self._log_evaluation(stage, images, *self.loss_terms(images))
 
     def _log_evaluation(self, stage: str, images: Tensor, terms: dict[str, Tensor], output: Tensor) -> None:
         values = {f"{stage}/{name}": value for name, value in terms.items()}
@@ -263,8 +263,7 @@ class Autoencoder(LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """The codes, (N, latent_dim), and where the batch has a second tensor, the labels."""
-        check_images(first_item(batch), self.image_shape)
-        codes = {"code": self.encode(batch[0])}
+        codes = {"code": self.encode(checked_images(batch, self.image_shape))}
         has_labels = len(batch) > 1 and isinstance(batch[1], Tensor)
         return codes | {"label": batch[1]} if has_labels else codes
 

@@ -23,17 +23,6 @@ def row_is_due(module: LightningModule) -> bool:
     return every > 0 and (module.trainer.fit_loop.total_batch_idx + 1) % every == 0
 
 
-def first_item(batch: Any) -> Any:
-    """The first item of a batch; raises GenmodelsError for a dict, which has none."""
-    if isinstance(batch, Mapping):
-        keys = ", ".join(map(repr, batch))
-        raise GenmodelsError(
-            f"the batch is a dict of {keys}; expected a tuple whose first item is the images, (N, C, H, W): return a "
-            "tuple from the data set or from the loader's collate_fn."
-        )
-    return batch[0]
-
-
 def check_images(
     images: Tensor, image_shape: tuple[int, ...], item: Literal["first", "second"] = "first", beyond: float = 0.0
 ) -> None:
@@ -65,6 +54,19 @@ def check_images(
         )
 
 
+def checked_images(batch: Any, image_shape: tuple[int, ...]) -> Tensor:
+    """The first item of a batch; raises GenmodelsError unless it is images as `check_images` expects them."""
+    if isinstance(batch, Mapping):
+        keys = ", ".join(map(repr, batch))
+        raise GenmodelsError(
+            f"the batch is a dict of {keys}; expected a tuple whose first item is the images, (N, C, H, W): return a "
+            "tuple from the data set or from the loader's collate_fn."
+        )
+    images: Tensor = batch[0]
+    check_images(images, image_shape)
+    return images
+
+
 def _bounds(values: Tensor) -> tuple[float, float]:
     """The least and the greatest, 0 where there are none."""
     if not values.numel():
@@ -93,7 +95,7 @@ def check_source(source: Tensor, channels: int, beyond: float = 0.0) -> None:
 
 def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: int) -> None:
     """Raises GenmodelsError unless a batch holds source images of that shape, and targets of their height and width."""
-    check_images(first_item(batch), image_shape)
+    checked_images(batch, image_shape)
     target = _second(batch)
     if not isinstance(target, Tensor) or target.ndim != 4:
         given = f"of the shape {tuple(target.shape)}" if isinstance(target, Tensor) else "no tensor"
@@ -108,7 +110,7 @@ def check_pair(batch: Any, image_shape: tuple[int, int, int], target_channels: i
 
 def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
     """Raises GenmodelsError unless a batch holds images of that shape, and their depth, (N, 1, H, W) of 0 or more."""
-    check_images(first_item(batch), image_shape)
+    checked_images(batch, image_shape)
     depth = _second(batch)
     shape = (len(batch[0]), 1, *image_shape[1:])
     if not isinstance(depth, Tensor) or not depth.is_floating_point() or tuple(depth.shape) != shape:
@@ -122,7 +124,7 @@ def check_depth(batch: Any, image_shape: tuple[int, int, int]) -> None:
 
 def check_classes(batch: Any, image_shape: tuple[int, int, int], count: int) -> None:
     """Raises GenmodelsError unless a batch holds source images of that shape, and int64 (N, H, W) classes below it."""
-    check_images(first_item(batch), image_shape)
+    checked_images(batch, image_shape)
     classes = _second(batch)
     shape = (len(batch[0]), *image_shape[1:])
     if not isinstance(classes, Tensor) or classes.dtype != torch.int64 or tuple(classes.shape) != shape:

@@ -11,7 +11,7 @@ from torchmetrics.image import PeakSignalNoiseRatio
 from lightning_genmodels.errors import GenmodelsError, check_options
 from lightning_genmodels.losses.reconstruction import RECONSTRUCTION_LOSSES, ReconstructionLossName
 from lightning_genmodels.models.autoencoder import Autoencoder
-from lightning_genmodels.models.checks import check_images, first_item
+from lightning_genmodels.models.checks import checked_images
 from lightning_genmodels.models.schedules import CosineScheduleName, OptimizerName
 from lightning_genmodels.networks.autoencoder import ActivationName, MLPDecoder, MLPEncoder, TiedDecoder
 from lightning_genmodels.seeding import derive_seed
@@ -211,8 +211,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
         """Logs the loss and the two PSNRs; see the class."""
-        images = first_item(batch)
-        check_images(images, self.image_shape)
+        images = checked_images(batch, self.image_shape)
         generator = torch.Generator().manual_seed(derive_seed(0, batch_idx, self.global_rank))
         noisy = self.corrupt(images, generator=generator)
         terms, output = self._reconstruction_terms(self.encode(noisy), images)

@@ -9,7 +9,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLossName
 from lightning_genmodels.losses.penalties import PENALTIES, PenaltyName, clip_weights
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
-from lightning_genmodels.models.checks import check_images, first_item
+from lightning_genmodels.models.checks import checked_images
 from lightning_genmodels.models.interpolation import latent_path
 from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.models.scoring import LEAST_SCORED, Judged, SampleScores
@@ -181,7 +181,7 @@ class GAN(AdversarialModel):
 
     def check_batch(self, batch: Any) -> None:
         """Raises GenmodelsError for a batch that the model cannot be trained on."""
-        check_images(first_item(batch), self.image_shape)
+        checked_images(batch, self.image_shape)
         if len(batch[0]) == 1 and any(isinstance(module, nn.BatchNorm1d) for module in self.generator.modules()):
             raise GenmodelsError(
                 f"{type(self).__name__}: a batch has 1 image, which the generator cannot normalise over; expected 2 or "
@@ -312,8 +312,7 @@ class GAN(AdversarialModel):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects the images and as many samples."""
-        check_images(first_item(batch), self.image_shape)
-        self.scores.update(batch[0], lambda: self._sample_like(batch))
+        self.scores.update(checked_images(batch, self.image_shape), lambda: self._sample_like(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/precision`, `val/recall`, `val/density` and `val/coverage`."""

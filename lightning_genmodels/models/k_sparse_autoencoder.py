@@ -10,7 +10,7 @@ from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.losses.reconstruction import mse
 from lightning_genmodels.metrics import UnitActivity
 from lightning_genmodels.models.autoencoder import Autoencoder
-from lightning_genmodels.models.checks import check_images, first_item, row_is_due
+from lightning_genmodels.models.checks import checked_images, row_is_due
 from lightning_genmodels.models.interpolation import linear_path
 from lightning_genmodels.models.schedules import CosineScheduleName, OptimizerName, linear_count, training_steps
 from lightning_genmodels.modes import in_eval_mode
@@ -151,10 +151,10 @@ class KSparseAutoencoder(Autoencoder):
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
         """Logs the loss and counts the units in use; see the class."""
-        check_images(first_item(batch), self.image_shape)
-        codes = self.encode(batch[0], self.k)
+        images = checked_images(batch, self.image_shape)
+        codes = self.encode(images, self.k)
         self.activity.update(codes)
-        self._log_evaluation(stage, batch[0], *self._terms_of(codes, batch[0]))
+        self._log_evaluation(stage, images, *self._terms_of(codes, images))
 
     # Around training
 
@@ -167,8 +167,7 @@ class KSparseAutoencoder(Autoencoder):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Lightning's hook: centres a new model; k as a function of the step alone."""
         if self.trainer.global_step == 0:
-            check_images(first_item(batch), self.image_shape)
-            self._centre(batch[0])
+            self._centre(checked_images(batch, self.image_shape))
         if self.k_start != self.k:
             done = self.trainer.global_step / self._total_steps
             self.k_now = linear_count(self.k_start, self.k, self.k_decay, done)

@@ -15,11 +15,10 @@ from lightning_genmodels.losses.regression import IMAGE_LOSSES, ImageLossName
 from lightning_genmodels.metrics import ImagePSNR
 from lightning_genmodels.models.checks import (
     check_classes,
-    check_images,
     check_pair,
     check_source,
+    checked_images,
     finite_sum,
-    first_item,
     row_is_due,
 )
 from lightning_genmodels.models.schedules import CosineScheduleName, cosine_factor, set_learning_rate, training_steps
@@ -192,7 +191,7 @@ class ImageRegression(LightningModule):
             GenmodelsError: for images or classes out of their range or of another shape.
         """
         if self.task == "denoise":
-            check_images(first_item(batch), self.image_shape)
+            checked_images(batch, self.image_shape)
             return self.degrade(batch[0], generator=generator), batch[0]
         if self.task == "segmentation":
             check_classes(batch, self.image_shape, self.target_channels)

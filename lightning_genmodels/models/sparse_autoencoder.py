@@ -11,7 +11,7 @@ from lightning_genmodels.losses.divergence import bernoulli_divergence
 from lightning_genmodels.losses.reconstruction import mse
 from lightning_genmodels.metrics import UnitActivity
 from lightning_genmodels.models.autoencoder import Autoencoder
-from lightning_genmodels.models.checks import check_images, first_item
+from lightning_genmodels.models.checks import checked_images
 from lightning_genmodels.models.schedules import CosineScheduleName
 from lightning_genmodels.networks.autoencoder import ActivationName
 
@@ -131,7 +131,7 @@ class SparseAutoencoder(Autoencoder):
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
         """Logs the terms, the divergence at the training's running mean, and takes note of the units' activations."""
-        check_images(first_item(batch), self.image_shape)
+        checked_images(batch, self.image_shape)
         codes = self.encode(batch[0])
         self.activity.update(codes)
         self._log_evaluation(stage, batch[0], *self._terms_of(codes, self.mean_activation, batch[0]))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.models.base import AdversarialModel
-from lightning_genmodels.models.checks import check_images, first_item
+from lightning_genmodels.models.checks import checked_images
 from lightning_genmodels.models.interpolation import latent_path
 from lightning_genmodels.models.ranges import to_unit
 from lightning_genmodels.models.scoring import SampleScores
@@ -120,8 +120,7 @@ class StyleSampling(AdversarialModel):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Collects the images and as many samples."""
-        check_images(first_item(batch), self.image_shape)
-        self.scores.update(batch[0], lambda: self.predict_step(batch, batch_idx))
+        self.scores.update(checked_images(batch, self.image_shape), lambda: self.predict_step(batch, batch_idx))
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/precision`, `val/recall`, `val/density` and `val/coverage`."""

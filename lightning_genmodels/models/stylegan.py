@@ -10,7 +10,7 @@ from lightning_genmodels.errors import check_options
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.penalties import path_lengths, r1_penalty
 from lightning_genmodels.models.augmentation import Augmentation, AugmentationName
-from lightning_genmodels.models.checks import check_images, first_item, row_is_due
+from lightning_genmodels.models.checks import checked_images, row_is_due
 from lightning_genmodels.models.growing import Growth, faded, grown_size, rate_factor
 from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.models.scoring import LEAST_SCORED, Judged, SampleScores
@@ -188,7 +188,7 @@ class StyleGAN(StyleSampling):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Grows the networks, then one step of each."""
-        check_images(first_item(batch), self.image_shape)
+        checked_images(batch, self.image_shape)
         detail = self.growth.detail(int(self.images_seen))
         if grown_size(detail) != grown_size(self._detail):
             for optimizer in self._optimizers():

@@ -11,7 +11,7 @@ from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.regression import IMAGE_LOSSES, ImageLossName
 from lightning_genmodels.metrics import ImagePSNR, SlicedWasserstein
 from lightning_genmodels.models.base import AdversarialModel, ScheduleName
-from lightning_genmodels.models.checks import check_images, check_source, first_item
+from lightning_genmodels.models.checks import check_source, checked_images
 from lightning_genmodels.models.ranges import to_signed
 from lightning_genmodels.models.translation import collect_distance, log_distance
 from lightning_genmodels.modes import in_eval_mode
@@ -187,7 +187,7 @@ class SuperResolution(AdversarialModel):
         Raises:
             GenmodelsError: for images out of their range or of another shape.
         """
-        check_images(first_item(batch), self.image_shape)
+        checked_images(batch, self.image_shape)
         return self.degrade(batch[0]), batch[0]
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from lightning_genmodels.losses.likelihood import (
     gaussian_log_likelihood,
 )
 from lightning_genmodels.models.autoencoder import Autoencoder
-from lightning_genmodels.models.checks import check_images, first_item
+from lightning_genmodels.models.checks import check_images, checked_images
 from lightning_genmodels.models.interpolation import spherical_path
 from lightning_genmodels.models.schedules import CosineScheduleName
 from lightning_genmodels.modes import in_eval_mode
@@ -212,8 +212,7 @@ class VAE(Autoencoder):
 
     def validation_step(self, batch: Any, batch_idx: int, stage: str = "val") -> None:
         """Logs the bound and its terms, with the same draws of z each time; see the class."""
-        images = first_item(batch)
-        check_images(images, self.image_shape)
+        images = checked_images(batch, self.image_shape)
         generator = torch.Generator().manual_seed(derive_seed(0, batch_idx, self.global_rank))
         reconstruction, divergence, output = self._bound(images, generator)
         terms = {"reconstruction": reconstruction, "kl": self.beta * divergence}
