@@ -10,58 +10,30 @@ import runpy
 import shutil
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import yaml
 from command import QUIET, genmodels
 from documents import ROOT, blocks, commands, inline_code, pages
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from made_files import save
 from made_sets import MAKERS, picture, write_sets
+from shortened import CONFIGS, described, shorter_fit
 
 from lightning_genmodels.cli import edit
 from lightning_genmodels.cli.main import COMMANDS
 from lightning_genmodels.cli.messages import CLASSES
-from lightning_genmodels.configs import packaged_configs
 from lightning_genmodels.editing import attribute_logits
 
 pytestmark = pytest.mark.documentation
 
 PAGES = pages()
-CONFIGS = packaged_configs()
 # What the README begins with; .ci/run runs these two lines as they stand there.
 INSTALLING = (
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/genmodels fit",
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest",
 )
-FIT = ("--trainer.max_epochs", 1, "--trainer.max_steps", 2, "--trainer.limit_train_batches", 2,
-       "--trainer.check_val_every_n_epoch", 1, "--trainer.val_check_interval", 1.0,
-       "--trainer.limit_val_batches", 1)  # fmt: skip
-RESUME = ("--trainer.max_epochs", 2, "--trainer.max_steps", 4)
 EVALUATE = [word for stage in ("val", "test", "predict") for word in (f"--trainer.limit_{stage}_batches", 1)]
-# What makes a command quick, by its data, its model and itself.
-OF_DATA = {
-    "CelebADataModule": ("--data.batch_size", 16, "--data.download", "false"),
-    "DepthPairsDataModule": ("--data.batch_size", 2, "--data.image_size", "[64, 80]"),
-    "DepthScenesDataModule": ("--data.train_count", 40),
-    "DFDIndoorDataModule": ("--data.batch_size", 2, "--data.image_size", "[64, 80]"),
-    "FacadesDataModule": ("--data.image_size", 32, "--data.download", "false"),
-    "MNISTDataModule": ("--data.batch_size", 32, "--data.download", "false"),
-    "NYUDepthDataModule": ("--data.batch_size", 2, "--data.image_size", "[64, 80]", "--data.download", "false"),
-    "PaintedDigitsDataModule": ("--data.copies", 1),
-    "PairedImagesDataModule": ("--data.image_size", 32),
-    "SamplePhotosDataModule": ("--data.train_count", 40),
-    "ShapePairsDataModule": ("--data.train_count", 40),
-}
-OF_MODEL = {
-    "DepthEstimation": ("--model.width", 4),
-    "ImageRegression": ("--model.width", 4),
-    "Pix2Pix": ("--model.network_depth", 4, "--model.width", 4),
-    "StyleGAN": ("--model.width", 4),
-    "SuperResolution": ("--model.blocks", 1, "--model.width", 8),
-}
 OF_COMMAND = {"project": ("--steps", 2), "edit": ("--samples", 100)}
 LIGHTNINGS = ("fit", "validate", "test", "predict")
 SMALL = ("sample", "translate", "interpolate", "project", "mix", "edit", "probe")
@@ -133,12 +105,7 @@ class Reader:
             return ()
         if words[0] in SMALL:
             return OF_COMMAND.get(words[0], ())
-        if words[0] != "fit":
-            return (*EVALUATE, *QUIET)
-        if "--resume" in words:
-            return (*FIT, *RESUME, *QUIET)
-        model, data = described(words)
-        return (*FIT, *OF_DATA.get(data, ()), *OF_MODEL.get(model, ()), *QUIET)
+        return shorter_fit(words) if words[0] == "fit" else (*EVALUATE, *QUIET)
 
     def meant(self, word, words):
         """What a word stands for."""
@@ -165,25 +132,6 @@ class Reader:
 def checkpoint_of(run):
     best = run / "checkpoints/best.ckpt"
     return best if best.is_file() else run / "checkpoints/last.ckpt"
-
-
-def value_of(words, option):
-    """The last value of an option; None without."""
-    values = [after for word, after in pairwise(words) if word == option]
-    return values[-1] if values else None
-
-
-def described(words):
-    """Names of the classes of the model and of the data that a `fit` trains."""
-    name = value_of(words, "--config")
-    if name is None and "--model" not in words and "--data" not in words:
-        name = "gan_digits"
-    config = yaml.safe_load(Path(CONFIGS.get(name, name)).read_text()) if name else {}
-    classes = []
-    for group in ("model", "data"):
-        chosen = value_of(words, f"--{group}") or config.get(group, {}).get("class_path", "")
-        classes.append(chosen.rpartition(".")[2])
-    return classes
 
 
 def run_script(words, whole=True):

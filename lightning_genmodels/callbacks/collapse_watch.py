@@ -12,15 +12,16 @@ from lightning_genmodels.errors import GenmodelsError, check_options
 
 
 class CollapseWatch(Callback):
-    """Warns when generated images are too much alike, or when the discriminator is never wrong; logs both.
+    """Warns when generated images are too much alike, and if asked when the discriminator is never wrong; logs both.
 
     It looks at every n-th batch of two images or more, at what was drawn for it anyway. `train/diversity` is the mean
     distance of two generated images, divided by that of two real ones: near 1 for a model that has learned, 0 for one
     image over and over. `train/separation` is how often the discriminator has a real image above a generated one, of
-    all pairs: .5 where it is at a loss, 1 where it is never wrong, whatever the loss.
+    all pairs: .5 where it is at a loss, 1 where it is never wrong, whatever the loss. A DCGAN's, which normalises each
+    batch by itself, is never wrong in a healthy training either: give it a ceiling only where yours is wrong at times.
 
-    That is the collapse to nearly one image. A generator that keeps a few modes of many makes images that differ about
-    as much as real ones do: modes are what `GenerationScores(modes=...)` counts.
+    Low diversity is the collapse to nearly one image. A generator that keeps a few modes of many makes images that
+    differ about as much as real ones do: modes are what `GenerationScores(modes=...)` counts.
 
     The model has `judged`, with `real_logits`, `fake_logits` and `fake`, the generated images in [0, 1]; a batch has
     the real ones first.
@@ -29,7 +30,7 @@ class CollapseWatch(Callback):
         every_n_steps: look at every n-th batch.
         warm_up: batches in which nothing is said: an untrained generator begins with images that are all alike.
         diversity_floor: below it, samples are too much alike.
-        separation_ceiling: above it, the discriminator is never wrong; 1 never says so.
+        separation_ceiling: above it, the discriminator is as good as never wrong; 1 never says so.
         patience: say so when it was found at as many looks one after the other.
         stop: end the training then.
 
@@ -42,7 +43,7 @@ class CollapseWatch(Callback):
         every_n_steps: int = 100,
         warm_up: int = 500,
         diversity_floor: float = 0.25,
-        separation_ceiling: float = 0.999,
+        separation_ceiling: float = 1.0,
         patience: int = 5,
         stop: bool = False,
     ) -> None:

@@ -97,12 +97,12 @@ def test_stop_ends_the_training_and_says_so():
 
 
 def test_a_discriminator_that_is_never_wrong_is_noticed():
-    said, _ = run(Scripted([judgement(real_logits=torch.full((8,), 2.0))]), watch())
+    said, _ = run(Scripted([judgement(real_logits=torch.full((8,), 2.0))]), watch(separation_ceiling=0.999))
     assert said == [
         "CollapseWatch: at batch 3, the discriminator is right about 1 of all pairs (train/separation; expected 0.999 "
         "at most): from most losses the generator then learns nothing."
     ]
-    assert not run(Scripted([judgement(real_logits=torch.full((8,), 2.0))]), watch(separation_ceiling=1.0))[0]
+    assert not run(Scripted([judgement(real_logits=torch.full((8,), 2.0))]), watch())[0]
 
 
 def test_what_is_found_now_and_then_is_not_said():
@@ -167,6 +167,27 @@ def test_it_fires_on_a_gan_that_collapses_and_stops_it():
     assert len(said) == 1
     assert "the generator collapses" in said[0]
     assert trainer.global_step < 800
+
+
+def test_it_fires_on_a_discriminator_that_wins_if_asked():
+    """The generator all but stands still."""
+    model = gan(penalty="none", generator_learning_rate=1e-6)
+    said, trainer = run(model, EAGER(stop=True, diversity_floor=0, separation_ceiling=0.999), 800, DigitsDataModule(),
+                        limit_val_batches=0)  # fmt: skip
+    assert len(said) == 1
+    assert "the discriminator is right about 1 of all pairs" in said[0]
+    assert trainer.global_step < 800
+
+
+def test_it_is_silent_on_a_dcgan_whose_discriminator_is_never_wrong():
+    """Of the settings of `dcgan_digits`, which learns."""
+    seed_everything(0, verbose=False)
+    model = GAN((1, 16, 16), network="dcgan", latent_dim=64, penalty="none", learning_rate=2e-4)
+    watch = CollapseWatch(every_n_steps=10, warm_up=150, stop=True)
+    said, trainer = run(model, watch, 250, DigitsDataModule(image_size=16), limit_val_batches=0)
+    assert said == []
+    assert trainer.global_step == 250
+    assert separation(model.judged.real_logits, model.judged.fake_logits) > 0.999  # or the test says nothing
 
 
 @pytest.mark.parametrize(

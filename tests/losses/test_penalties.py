@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_genmodels.losses import penalties
 from lightning_genmodels.losses.penalties import PENALTIES, PenaltyName, clip_weights
 
 SHAPES = [(6, 5), (6, 2, 4, 3)]
@@ -101,6 +102,20 @@ def test_dragan_stays_within_half_a_deviation_above_the_real_images():
     assert moved.min() >= -1e-6
     assert moved.max() <= 1
     assert moved.mean().item() == pytest.approx(0.25, abs=0.02)  # a mean share of 1/2 of a mean noise of 1/2
+
+
+def test_dragan_moves_each_image_by_one_share_of_its_noise(monkeypatch):
+    """Of a noise of 1 in every pixel, an image moves by its share in every pixel."""
+    real, seen = draw(50, 1, 4, 4), []
+
+    def drawn(shape, like, generator):
+        return torch.ones(shape) if shape == real.shape else torch.rand(shape, generator=generator)
+
+    monkeypatch.setattr(penalties, "_uniform", drawn)
+    PENALTIES["dragan"](lambda x: seen.append(x.detach()) or x.flatten(1).sum(1), real, real, seeded())
+    shares = ((seen[0] - real) / (0.5 * real.std())).flatten(1)
+    torch.testing.assert_close(shares, shares[:, :1].expand_as(shares))
+    assert len(shares[:, 0].round(decimals=4).unique()) > 40
 
 
 @pytest.mark.parametrize("name", ["gradient_penalty", "dragan"])

@@ -5,7 +5,9 @@ import torch
 from toy import fit
 
 from lightning_genmodels import ConditionalGAN, GenmodelsError, load_model
+from lightning_genmodels.losses.penalties import r1_penalty
 from lightning_genmodels.models.conditional_gan import REMEMBERED, ConditioningName
+from lightning_genmodels.models.ranges import to_signed
 from lightning_genmodels.networks.conditional import (
     AuxiliaryDiscriminator,
     ConcatenationDiscriminator,
@@ -50,6 +52,29 @@ def test_every_form_trains_on_classes_and_on_attributes(conditioning, labels, ne
     extra = {"projection": "embedding", "auxiliary": "classifier"}.get(conditioning)
     assert extra is None or any(extra in name for name in moved)
     assert model.sample(5).shape == (5, *shape)
+
+
+@every
+def test_the_penalty_is_of_each_image_with_its_own_labels(conditioning):
+    found = []
+
+    class Recording(ConditionalGAN):
+        def discriminator_loss(self, batch, fake):
+            terms = super().discriminator_loss(batch, fake)
+            condition = self.condition(batch)
+            real = to_signed(batch[0])
+            found.append((terms["r1"], 2.0 * r1_penalty(lambda x: self.discriminator(x, *condition), real, fake)))
+            others = [labels.roll(1, 0) for labels in condition]
+            found[-1] += (r1_penalty(lambda x: self.discriminator(x, *others), real, fake),)
+            return terms
+
+    torch.manual_seed(0)
+    model = Recording(SHAPE, label_names=NAMES, conditioning=conditioning, penalty_weight=2.0, penalty_interval=1)
+    fit(model, batches(CLASSES, 2))
+    for own, expected, of_others in found:
+        torch.testing.assert_close(own, expected)
+        # An auxiliary classifier stands beside the logit, which knows no label.
+        assert torch.isclose(own, 2.0 * of_others, rtol=1e-4) == (conditioning == "auxiliary")
 
 
 def test_the_labels_follow_the_latent():

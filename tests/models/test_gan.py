@@ -90,8 +90,9 @@ def test_the_loss_is_the_one_asked_for(name):
         torch.testing.assert_close(*found[side])
 
 
+@pytest.mark.parametrize("packing", [1, 2])
 @pytest.mark.parametrize("name", PENALTIES)
-def test_the_penalty_is_the_one_asked_for_and_its_draws_are_the_batchs_own(name):
+def test_the_penalty_is_the_one_asked_for_and_its_draws_are_the_batchs_own(name, packing):
     found = []
 
     class Recording(GAN):
@@ -100,11 +101,12 @@ def test_the_penalty_is_the_one_asked_for_and_its_draws_are_the_batchs_own(name)
             terms = super().discriminator_loss(batch, fake)
             again = torch.Generator()
             again.set_state(state)
-            expected = PENALTIES[name](self.discriminator, to_signed(batch[0]), fake, again)
+            packs = (pair.view(-1, packing, 8, 8) for pair in (to_signed(batch[0]), fake))
+            expected = PENALTIES[name](self.discriminator, *packs, again)
             found.append((terms[name], 2.0 * expected))
             return terms
 
-    fit(Recording(image_shape=SHAPE, penalty=name, penalty_weight=2.0, penalty_interval=1), images(2))
+    fit(Recording(image_shape=SHAPE, penalty=name, penalty_weight=2.0, penalty_interval=1, packing=packing), images(2))
     assert len(found) == 2
     for own, expected in found:
         torch.testing.assert_close(own, expected)
@@ -314,7 +316,7 @@ def test_an_option_out_of_range_is_named_with_its_value(options, message):
 
 
 @pytest.mark.parametrize(
-    ("network", "size"), [("dcgan", size) for size in STAGES] + [("resnet", size) for size in (16, 28, 32, 64)]
+    ("network", "size"), [("dcgan", size) for size in STAGES] + [("resnet", size) for size in (16, 28, 32, 64, 128)]
 )
 def test_convolutional_networks_train_at_every_size_and_in_colour(network, size):
     model = gan(network=network, image_shape=(3, size, size), latent_dim=8)

@@ -30,10 +30,10 @@ def small_module(name, root, **options):
     return getattr(datamodules, name)(**chosen)
 
 
-def _pairs(folder):
+def _pairs(folder, kind="png"):
     for split, count in (("train", COUNT), ("val", 2), ("test", 3)):
         for number in range(count):
-            save(folder / split / f"{number}.png", picture(number, SIDE, 2 * SIDE))
+            save(folder / split / f"{number}.{kind}", picture(number, SIDE, 2 * SIDE))
 
 
 def _celeba(root, count=COUNT):
@@ -70,8 +70,8 @@ def _dfd(root):
 def write_sets(root):
     """Small ones of all that packaged configurations train on."""
     write_mnist(root)
-    _celeba(root, 80)
-    _pairs(root / "facades")
+    _celeba(root, 120)
+    _pairs(root / "facades", "jpg")
     _nyu(root)
     _dfd(root)
 

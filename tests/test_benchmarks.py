@@ -1,0 +1,102 @@
+"""Every benchmark runs: the commands of benchmarks/README.md, on little data and for a step or two."""
+
+import contextlib
+import io
+import logging
+import math
+import re
+import shlex
+import sys
+import warnings
+
+import pytest
+from command import genmodels
+from documents import ROOT, pages
+from made_sets import write_sets
+from shortened import shorter_fit
+
+pytestmark = pytest.mark.documentation
+
+TABLE = pages()["benchmarks/README.md"]
+CHOICES = {"ROW": ("pca", "deep", "k_sparse", "denoising", "kl_sparse", "vae"), "PROTOCOL": ("pacgan", "engan"),
+           "TASK": ("denoise", "enlarge")}  # fmt: skip
+# What makes a script quick, its trainings by `genmodels fit` apart.
+SHORT = {
+    "autoencoders.py": ("--seeds", "1", "--k", "25"),
+    "celeba_gans.py": ("--variants", "conditional_gan_celeba"),
+    "conditional_gan.py": ("--conditioning", "projection"),
+    "data_throughput.py": ("--repetitions", "1", "--images", "100"),
+    "data_wait.py": ("--batches", "1"),
+    "depth.py examples": ("--batches", "1", "--seeds", "1"),
+    "depth.py losses": ("--variants", "l1 + discriminator"),
+    "digit_features.py": ("--epochs", "1", "--output", "digits.safetensors"),
+    "digits_quality.py": ("--seeds", "1"),
+    "file_throughput.py": ("--repetitions", "1"),
+    "memory.py": ("--images", "200", "--epochs", "1"),
+    "mixtures.py": ("--sets", "ring", "--seeds", "0"),
+    "mnist_gans.py": ("--variants", "gan", "--seeds", "0"),
+    "stacked_mnist.py": ("--steps", "1"),
+    "stylegan.py": ("--seeds", "0"),
+    "training_overhead.py": ("--steps", "1", "--warm_up", "1", "--repetitions", "1", "--only", "mlp"),
+}
+CONSTANTS = {"celeba_gans.py": {"EPOCHS": 1}, "stacked_mnist.py": {"COUNT": 1000}}
+
+
+def listed():
+    """The words of each command of the table, once for each choice that it names."""
+    found = []
+    for code in re.findall(r"^\| `(.+?)` \|", TABLE, flags=re.MULTILINE):
+        words = shlex.split(code.removeprefix("OMP_NUM_THREADS=1 "))[1:]
+        choices = next((CHOICES[word] for word in words if word in CHOICES), ("",))
+        found += [[choice if word in CHOICES else word for word in words] for choice in choices]
+    return found
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    write_sets(folder)
+    return folder
+
+
+def quick_fit(arguments):
+    """`genmodels fit` for two batches."""
+    return genmodels(*arguments, *shorter_fit(arguments))
+
+
+def run(words, monkeypatch):
+    """What the script prints."""
+    name = words[0].partition("/")[2]
+    source = (ROOT / words[0]).read_text()
+    for constant, value in CONSTANTS.get(name, {}).items():
+        source, changed = re.subn(rf"^{constant} = [\d_]+", f"{constant} = {value}", source, flags=re.MULTILINE)
+        assert changed == 1
+    short = SHORT.get(name, SHORT.get(f"{name} {words[1]}" if words[1:] else name, ()))
+    monkeypatch.setattr(sys, "argv", [*words, *short])
+    monkeypatch.setattr("lightning_genmodels.cli.main", quick_fit)
+    monkeypatch.setattr("os.execve", lambda *_: None)  # one begins again in a process of its own
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.delitem(sys.modules, "packaged", raising=False)  # it holds the command line that is replaced
+    quiet = logging.getLogger("lightning.pytorch")
+    level = quiet.level
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        exec(compile(source, words[0], "exec"), {"__name__": "__main__", "__file__": str(ROOT / words[0])})
+    quiet.setLevel(level)
+    monkeypatch.delitem(sys.modules, "packaged", raising=False)
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("words", listed(), ids=lambda words: re.sub(r"benchmarks/| --.*", "", " ".join(words)))
+def test_a_benchmark_prints_its_figures(words, published, in_tmp, monkeypatch):
+    meant = {"DATA": str(published), "FOLDER": "out"}
+    told = run([meant.get(word, word) for word in words], monkeypatch)
+    figures = [float(figure) for figure in re.findall(r"(?<![\w.])-?\d+\.?\d*(?![\w.])", told)]
+    assert len(figures) >= 2
+    assert all(map(math.isfinite, figures))
+    assert not re.search(r"\b(nan|inf)\b", told), told
+
+
+def test_every_script_is_in_the_table():
+    scripts = {f"benchmarks/{path.name}" for path in ROOT.glob("benchmarks/*.py")}
+    assert {words[0] for words in listed()} == scripts - {"benchmarks/packaged.py"}
