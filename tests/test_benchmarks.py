@@ -1,4 +1,4 @@
-"""Every benchmark runs: the commands of benchmarks/README.md, on little data and for a step or two."""
+"""Every command of benchmarks/README.md runs, on little data and for a step or two; so do the pictures' script."""
 
 import contextlib
 import io
@@ -64,8 +64,8 @@ def quick_fit(arguments):
     return genmodels(*arguments, *shorter_fit(arguments))
 
 
-def run(words, monkeypatch):
-    """What the script prints."""
+def run(words, monkeypatch, beside=ROOT):
+    """What the script prints, which believes that it lies in that folder."""
     name = words[0].partition("/")[2]
     source = (ROOT / words[0]).read_text()
     for constant, value in CONSTANTS.get(name, {}).items():
@@ -81,7 +81,7 @@ def run(words, monkeypatch):
     level = quiet.level
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
-        exec(compile(source, words[0], "exec"), {"__name__": "__main__", "__file__": str(ROOT / words[0])})
+        exec(compile(source, words[0], "exec"), {"__name__": "__main__", "__file__": str(beside / words[0])})
     quiet.setLevel(level)
     monkeypatch.delitem(sys.modules, "packaged", raising=False)
     return printed.getvalue()
@@ -95,6 +95,14 @@ def test_a_benchmark_prints_its_figures(words, published, in_tmp, monkeypatch):
     assert len(figures) >= 2
     assert all(map(math.isfinite, figures))
     assert not re.search(r"\b(nan|inf)\b", told), told
+
+
+def test_the_pictures_of_the_documentation_are_drawn(in_tmp, monkeypatch):
+    (in_tmp / "docs/pictures").mkdir(parents=True)
+    told = run(["docs/make_pictures.py", "--output", "out"], monkeypatch, beside=in_tmp)
+    drawn = {path.stem for path in (in_tmp / "docs/pictures").glob("*.png")}
+    assert len(drawn) == told.count(".png: ") >= len(list((ROOT / "docs/models").glob("*.md")))
+    assert {f"{name}.png" for name in drawn} <= {path.name for path in (ROOT / "docs/pictures").iterdir()}
 
 
 def test_every_script_is_in_the_table():

@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+from notebooks import FOLDER, cells
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("genmodels", "python", "python3", "pip", "pytest", "ruff", "mypy", "sphinx-build", "tensorboard", "wandb",
             "jupyter", "jupytext", "git", "source", "cd")  # fmt: skip
@@ -20,11 +22,15 @@ class Block(NamedTuple):
 
 
 def pages():
-    """Name -> text of every page that is there."""
+    """Name -> text of every page that is there, and what the notebooks say between their code."""
     found = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     found += [ROOT / "benchmarks/README.md", ROOT / "notebooks/README.md"]
     found += [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
-    return {str(path.relative_to(ROOT)): path.read_text() for path in found if path.is_file()}
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in found if path.is_file()}
+    for path in sorted(FOLDER.glob("*.py")):
+        said = [source for kind, source in cells(path.stem) if kind == "markdown"]
+        texts[str(path.relative_to(ROOT))] = "\n\n".join(said)
+    return texts
 
 
 def blocks(text):
