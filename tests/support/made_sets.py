@@ -50,15 +50,15 @@ def _folder(root):
         save(root / f"{'ab'[number % 2]}/{number}.png", picture(number))
 
 
-def _depth_pairs(root, images="images", depths="depths", kind=np.uint16):
-    for number in range(COUNT):
+def _depth_pairs(root, images="images", depths="depths", kind=np.uint16, count=COUNT):
+    for number in range(count):
         save(root / images / f"{number}.png", picture(number))
         save(root / depths / f"{number}.png", depth(number).astype(kind))
 
 
 def _nyu(root):
-    _depth_pairs(root / "nyu", kind=np.uint8)
-    for split, numbers in (("train", range(COUNT - 2)), ("test", range(COUNT - 2, COUNT))):
+    _depth_pairs(root / "nyu", kind=np.uint8, count=COUNT + 2)
+    for split, numbers in (("train", range(COUNT - 2)), ("test", range(COUNT - 2, COUNT + 2))):
         (root / "nyu" / f"{split}.txt").write_text("".join(f"{number}\n" for number in numbers))
 
 
