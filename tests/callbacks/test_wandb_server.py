@@ -3,9 +3,13 @@
 import csv
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,6 +157,51 @@ def test_what_was_offline_is_sent_by_wandb_sync(story):
     assert len(sent) == len(pictures) == 3
     assert story["server"].files[run_id, sent[-1]] == (story["offline"] / "files" / sent[-1]).read_bytes()
     assert story["server"].configs[run_id]["trainer"]["max_epochs"] == 3
+
+
+def waited_for(found, seconds=120):
+    """What the function gives, once that is something."""
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+    return value
+
+
+def interrupted(process):
+    """Presses Ctrl-C: whether it ends."""
+    process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    return process.poll() is not None
+
+
+@pytest.mark.documentation
+def test_a_network_that_goes_away_stops_no_training_and_what_was_logged_is_sent_later(tmp_path):
+    command = [sys.executable, "-m", "lightning_genmodels", *FIT, "--trainer.max_epochs", "100"]
+    last = (399, "train/generator")  # of 100 epochs of 4 batches
+    with WandbServer() as server:
+        training = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, **settings(tmp_path, server.url), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+        waited_for(lambda: any(map(scalars, server.history.values())))
+    assert not any(last in scalars(rows) for rows in server.history.values())
+    try:
+        waited_for(lambda: last in read_csv(tmp_path / RUN))
+        waited_for(lambda: (tmp_path / RUN / "checkpoints/last.ckpt").exists())
+        assert training.poll() is None  # it waits for the server
+        waited_for(partial(interrupted, training))
+    finally:
+        training.kill()
+        # W&B's own process stays, and tries on.
+        subprocess.run(["pkill", "-KILL", "-f", f"wandb-core.*--pid {training.pid}"], check=False)
+    (online,) = (tmp_path / RUN / "wandb").glob("run-*")
+    with WandbServer() as later:
+        wandb_command("sync", "--include-online", str(online.relative_to(tmp_path)), folder=tmp_path, url=later.url)
+    (rows,) = later.history.values()
+    assert scalars(rows) == pytest.approx(read_csv(tmp_path / RUN))
 
 
 def test_without_a_key_the_way_to_one_is_told(tmp_path, monkeypatch, capsys):
