@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import inspect
 import io
-import logging
 import os
 import re
 import runpy
@@ -237,20 +236,6 @@ pip install '.[typo]' && frobnicate
     ]
     assert "no such option of GAN; did you mean latent_dim" in found[0]
     assert Path("b.png").is_file()
-
-
-def test_the_measurement_of_lightnings_overhead_runs(monkeypatch, capsys):
-    path = ROOT / "benchmarks/training_overhead.py"
-    short = ["--steps", "1", "--warm_up", "1", "--repetitions", "1", "--only", "mlp"]
-    monkeypatch.setattr(sys, "argv", [str(path), *short])
-    monkeypatch.setattr("os.execve", lambda *_: None)
-    quiet = logging.getLogger("lightning.pytorch")
-    level = quiet.level
-    runpy.run_path(path, run_name="__main__")
-    quiet.setLevel(level)
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| mlp")]
-    assert [row[1] for row in rows] == 2 * ["bare", "ours", "ours, with progress bar"]
-    assert all(float(row[2]) > 0 for row in rows)
 
 
 def test_the_readme_begins_with_the_two_lines_that_ci_runs():
