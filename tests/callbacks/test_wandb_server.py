@@ -179,29 +179,37 @@ def interrupted(process):
 @pytest.mark.documentation
 def test_a_network_that_goes_away_stops_no_training_and_what_was_logged_is_sent_later(tmp_path):
     command = [sys.executable, "-m", "lightning_genmodels", *FIT, "--trainer.max_epochs", "100"]
-    last = (399, "train/generator")  # of 100 epochs of 4 batches
+    logged = partial(read_csv, tmp_path / RUN)
+    early, last = (39, "train/generator"), (399, "train/generator")  # of 100 epochs of 4 batches
     with WandbServer() as server:
         training = subprocess.Popen(
             command, cwd=tmp_path, env={**os.environ, **settings(tmp_path, server.url), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
-        waited_for(lambda: any(map(scalars, server.history.values())))
-    assert not any(last in scalars(rows) for rows in server.history.values())
-    try:
-        waited_for(lambda: last in read_csv(tmp_path / RUN))
-        waited_for(lambda: (tmp_path / RUN / "checkpoints/last.ckpt").exists())
-        assert training.poll() is None  # it waits for the server
-        waited_for(partial(interrupted, training))
-    finally:
-        training.kill()
-        # W&B's own process stays, and tries on.
-        subprocess.run(["pkill", "-KILL", "-f", f"wandb-core.*--pid {training.pid}"], check=False)
+        try:
+            waited_for((tmp_path / RUN / "metrics.csv").exists)
+            waited_for(lambda: early in logged())
+            training.send_signal(signal.SIGSTOP)  # while W&B's own process sends what it has
+            waited_for(lambda: any(map(scalars, server.history.values())))
+            server.__exit__()
+            training.send_signal(signal.SIGCONT)
+            assert not any(last in scalars(rows) for rows in server.history.values())
+            waited_for(lambda: last in logged())
+            waited_for((tmp_path / RUN / "checkpoints/last.ckpt").exists)
+            assert training.poll() is None  # it waits for the server
+            waited_for(partial(interrupted, training))
+        finally:
+            training.kill()
+            # W&B's own process stays, and tries on.
+            subprocess.run(["pkill", "-KILL", "-f", f"wandb-core.*--pid {training.pid}"], check=False)
     (online,) = (tmp_path / RUN / "wandb").glob("run-*")
     with WandbServer() as later:
         wandb_command("sync", "--include-online", str(online.relative_to(tmp_path)), folder=tmp_path, url=later.url)
     (rows,) = later.history.values()
-    assert scalars(rows) == pytest.approx(read_csv(tmp_path / RUN))
+    sent, kept = scalars(rows), logged()
+    assert {early, last} <= kept.keys()
+    assert {key: sent[key] for key in kept} == pytest.approx(kept)
 
 
 def test_without_a_key_the_way_to_one_is_told(tmp_path, monkeypatch, capsys):
