@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import wandb
 import yaml
+from command import wait_until
 from google.protobuf.message import DecodeError
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
@@ -41,10 +42,7 @@ def work_offline(patch, folder):
 
 def wait_for(run, count):
     """W&B's own process writes the last of its run files a little after `finish()`."""
-    deadline = time.monotonic() + 30
-    while sum(map(has_ended, run.glob("wandb/offline-run-*/*.wandb"))) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: sum(map(has_ended, run.glob("wandb/offline-run-*/*.wandb"))) >= count, seconds=30)
 
 
 def has_ended(path):

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 import wandb
 import yaml
-from command import QUIET
+from command import QUIET, started, wait_until
 from packaging.version import Version
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 from wandb_server import KEY, WandbServer
@@ -159,15 +158,6 @@ def test_what_was_offline_is_sent_by_wandb_sync(story):
     assert story["server"].configs[run_id]["trainer"]["max_epochs"] == 3
 
 
-def waited_for(found, seconds=120):
-    """What the function gives, once that is something."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.1)
-    return value
-
-
 def interrupted(process):
     """Presses Ctrl-C: whether it ends."""
     process.send_signal(signal.SIGINT)
@@ -178,35 +168,30 @@ def interrupted(process):
 
 @pytest.mark.documentation
 def test_a_network_that_goes_away_stops_no_training_and_what_was_logged_is_sent_later(tmp_path):
-    command = [sys.executable, "-m", "lightning_genmodels", *FIT, "--trainer.max_epochs", "100"]
     logged = partial(read_csv, tmp_path / RUN)
     early, last = (39, "train/generator"), (399, "train/generator")  # of 100 epochs of 4 batches
-    with WandbServer() as server:
-        training = subprocess.Popen(
-            command, cwd=tmp_path, env={**os.environ, **settings(tmp_path, server.url), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )  # fmt: skip
-        try:
-            waited_for((tmp_path / RUN / "metrics.csv").exists)
-            waited_for(lambda: early in logged())
+    server = WandbServer()
+    training = started(*FIT, "--trainer.max_epochs", "100", cwd=tmp_path, **settings(tmp_path, server.url))
+    try:
+        with server:
+            wait_until((tmp_path / RUN / "metrics.csv").exists)
+            wait_until(lambda: early in logged())
             training.send_signal(signal.SIGSTOP)  # while W&B's own process sends what it has
-            waited_for(lambda: any(map(scalars, server.history.values())))
-            server.__exit__()
-            training.send_signal(signal.SIGCONT)
-            assert not any(last in scalars(rows) for rows in server.history.values())
-            waited_for(lambda: last in logged())
-            waited_for((tmp_path / RUN / "checkpoints/last.ckpt").exists)
-            assert training.poll() is None  # it waits for the server
-            waited_for(partial(interrupted, training))
-            (online,) = (tmp_path / RUN / "wandb").glob("run-*")
-            with WandbServer() as later:
-                words = ("sync", "--include-online", str(online.relative_to(tmp_path)))
-                wandb_command(*words, folder=tmp_path, url=later.url)
-        finally:
-            training.kill()
-            # W&B's own process still writes when the training has ended, and tries on.
-            subprocess.run(["pkill", "-KILL", "-f", f"wandb-core.*--pid {training.pid}"], check=False)
+            wait_until(lambda: any(map(scalars, server.history.values())))
+        training.send_signal(signal.SIGCONT)
+        assert not any(last in scalars(rows) for rows in server.history.values())
+        wait_until(lambda: last in logged())
+        wait_until((tmp_path / RUN / "checkpoints/last.ckpt").exists)
+        assert training.poll() is None  # it waits for the server
+        wait_until(partial(interrupted, training))
+        (online,) = (tmp_path / RUN / "wandb").glob("run-*")
+        with WandbServer() as later:
+            words = ("sync", "--include-online", str(online.relative_to(tmp_path)))
+            wandb_command(*words, folder=tmp_path, url=later.url)
+    finally:
+        training.kill()
+        # W&B's own process still writes when the training has ended, and tries on.
+        subprocess.run(["pkill", "-KILL", "-f", f"wandb-core.*--pid {training.pid}"], check=False)
     (rows,) = later.history.values()
     sent, kept = scalars(rows), logged()
     assert {early, last} <= kept.keys()

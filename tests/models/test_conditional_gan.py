@@ -63,9 +63,12 @@ def test_the_penalty_is_of_each_image_with_its_own_labels(conditioning):
             terms = super().discriminator_loss(batch, fake)
             condition = self.condition(batch)
             real = to_signed(batch[0])
-            found.append((terms["r1"], 2.0 * r1_penalty(lambda x: self.discriminator(x, *condition), real, fake)))
             others = [labels.roll(1, 0) for labels in condition]
-            found[-1] += (r1_penalty(lambda x: self.discriminator(x, *others), real, fake),)
+            expected = [
+                2.0 * r1_penalty(lambda x, given=given: self.discriminator(x, *given), real, fake)
+                for given in (condition, others)
+            ]
+            found.append((terms["r1"], *expected))
             return terms
 
     torch.manual_seed(0)
@@ -74,7 +77,7 @@ def test_the_penalty_is_of_each_image_with_its_own_labels(conditioning):
     for own, expected, of_others in found:
         torch.testing.assert_close(own, expected)
         # An auxiliary classifier stands beside the logit, which knows no label.
-        assert torch.isclose(own, 2.0 * of_others, rtol=1e-4) == (conditioning == "auxiliary")
+        assert torch.isclose(own, of_others, rtol=1e-4) == (conditioning == "auxiliary")
 
 
 def test_the_labels_follow_the_latent():
