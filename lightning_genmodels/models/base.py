@@ -260,13 +260,19 @@ class AdversarialModel(LightningModule):
         self.noise.manual_seed(derive_seed(self._noise_seed, batch, self.global_rank))
 
     def _set_learning_rates(self, step: int) -> None:
+        if self.schedule != "none":
+            self._scale_learning_rates(self._schedule_factor(step))
+
+    def _schedule_factor(self, step: int) -> float:
         """A function of the step alone: no scheduler state that could drift on resume."""
         if self.schedule == "none":
-            return
-        factor = min(1.0, (1 - step / self._total_steps) / (1 - self.decay_start))
+            return 1.0
+        return max(0.0, min(1.0, (1 - step / self._total_steps) / (1 - self.decay_start)))
+
+    def _scale_learning_rates(self, factor: float) -> None:
         for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=False):
             for group in optimizer.param_groups:
-                group["lr"] = rate * max(factor, 0.0)
+                group["lr"] = rate * factor
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for the generator and, where there is one, for the discriminator, in this order."""

@@ -10,6 +10,7 @@ from lightning_genmodels.errors import check_options
 from lightning_genmodels.losses.adversarial import ADVERSARIAL_LOSSES
 from lightning_genmodels.losses.penalties import path_lengths, r1_penalty
 from lightning_genmodels.models.augmentation import Augmentation, AugmentationName
+from lightning_genmodels.models.base import ScheduleName
 from lightning_genmodels.models.checks import checked_images, row_is_due
 from lightning_genmodels.models.growing import Growth, faded, grown_size, rate_factor
 from lightning_genmodels.models.ranges import to_signed, to_unit
@@ -69,6 +70,8 @@ class StyleGAN(StyleSampling):
         generator_learning_rate: the generator's own; None takes `learning_rate`.
         discriminator_learning_rate: the discriminator's own; None takes `learning_rate`.
         betas: Adam's two decay rates.
+        schedule: "none", or "linear": down to zero from `decay_start` on.
+        decay_start: share of the training after which "linear" begins, in [0, 1).
         gradient_clip: largest norm of each network's gradient; 0 does not clip.
         accumulate: parts into which a batch is split at least, to save memory.
         discriminator_steps: the generator is trained on every n-th batch only.
@@ -111,6 +114,8 @@ class StyleGAN(StyleSampling):
         generator_learning_rate: float | None = None,
         discriminator_learning_rate: float | None = None,
         betas: tuple[float, float] = (0.0, 0.99),
+        schedule: ScheduleName = "none",
+        decay_start: float = 0.5,
         gradient_clip: float = 0.0,
         accumulate: int = 1,
         discriminator_steps: int = 1,
@@ -122,6 +127,8 @@ class StyleGAN(StyleSampling):
             generator_learning_rate=generator_learning_rate,
             discriminator_learning_rate=discriminator_learning_rate,
             betas=betas,
+            schedule=schedule,
+            decay_start=decay_start,
             gradient_clip=gradient_clip,
             accumulate=accumulate,
             discriminator_steps=discriminator_steps,
@@ -215,9 +222,7 @@ class StyleGAN(StyleSampling):
         self.discriminator.detail.fill_(detail)
 
     def _set_learning_rates(self, step: int) -> None:
-        for optimizer, rate in zip(self._optimizers(), self.learning_rates, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * (rate_factor(self._detail) if self.growing else 1)
+        self._scale_learning_rates(self._schedule_factor(step) * (rate_factor(self._detail) if self.growing else 1))
 
     def generate(self, batch: Any) -> Tensor:
         """Fresh images, as many as the batch has, some of mixed styles."""

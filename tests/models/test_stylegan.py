@@ -134,6 +134,22 @@ def test_growing_follows_the_images_and_begins_adam_anew_at_each_size():
     assert gan.sample(2).shape == (2, 1, SIZE, SIZE)
 
 
+def test_falling_rates_keep_the_factor_of_their_size():
+    rates = []
+
+    class Watched(StyleGAN):
+        def on_train_batch_end(self, *_):
+            rates.append([optimizer.param_groups[0]["lr"] for optimizer in self.trainer.optimizers])
+
+    gan = Watched((1, 128, 128), 4, 2, 1, growing=True, start_size=64, fade_images=0, stable_images=2,
+                  penalty_interval=1, learning_rate=0.01, discriminator_learning_rate=0.02, schedule="linear",
+                  decay_start=0.5)  # fmt: skip
+    images = torch.rand(4, 2, 1, 128, 128)
+    fit(gan, torch.utils.data.DataLoader(images, batch_size=None, collate_fn=lambda b: (b,)), max_epochs=1)
+    factors = (1, 1.5, 1.5, 0.75)  # of four batches: 64 pixels, then 128, and half of the rate before the end
+    assert rates == [pytest.approx([0.01 * factor, 0.02 * factor]) for factor in factors]
+
+
 def test_large_batches_are_split_as_the_images_grow():
     gan = model(growing=True, start_size=4, fade_images=0, stable_images=8, pixels_at_once=4 * 64)
     parts = []
