@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's `ModelCheckpoint`, set to write one `best.ckpt` after validations, that survives a moved folder.
+
+    While a model says of itself that it is `still_growing` none is written: its images are not yet those asked for.
 
     Args:
         dirpath: the folder.
@@ -25,6 +28,12 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
             save_on_train_epoch_end=False,
         )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook."""
+        growing = getattr(pl_module, "still_growing", False)
+        if not (growing and self.monitor in trainer.callback_metrics):  # that it is missing is said at once
+            super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lightning's hook: it would forget the best score of a run whose folder is elsewhere now."""

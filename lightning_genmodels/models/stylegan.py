@@ -284,6 +284,11 @@ class StyleGAN(StyleSampling):
         self._detail = checkpoint.get("detail", self._detail)
 
     @property
+    def still_growing(self) -> bool:
+        """Whether samples are of fewer pixels than asked for, or the last size fades in."""
+        return self._detail < style_levels(self.image_shape[1])
+
+    @property
     def judged(self) -> Judged | None:
         """What the discriminator was last trained on; None before."""
         return None if self._judged is None else Judged(*self._judged[:2], to_unit(self._judged[2]))

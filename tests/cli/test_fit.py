@@ -161,6 +161,13 @@ def test_a_training_without_validation_says_why_there_is_no_best(in_tmp, capsys)
     assert "there was no validation yet; --trainer.val_check_interval is 9." in capsys.readouterr().out
 
 
+def test_a_training_that_has_yet_to_grow_says_why_there_is_no_best(in_tmp, capsys):
+    small = ("--model.growing", "true", "--model.width", 4, "--model.latent_dim", 4, "--model.score_count", 6)
+    fit("--model", "StyleGAN", "--data", "DigitsDataModule", "--data.image_size", 16, *small, *SHORT,
+        "--trainer.limit_val_batches", 1)  # fmt: skip
+    assert "No best checkpoint: the images have not grown to their size yet." in capsys.readouterr().out
+
+
 def test_one_batch_is_not_all_of_them(in_tmp):
     fit(*SHORT, "--trainer.limit_val_batches", 1, "--trainer.limit_train_batches", "0.5")
     limits = yaml.safe_load((RUN / "config.yaml").read_text())["trainer"]

@@ -4,11 +4,13 @@ import copy
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from toy import fit
 
 from datamodules import DigitsDataModule
 from lightning_genmodels import GenmodelsError, StyleGAN
+from lightning_genmodels.callbacks import BestCheckpoint
 from lightning_genmodels.losses.penalties import path_lengths
 from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
 
@@ -148,6 +150,27 @@ def test_falling_rates_keep_the_factor_of_their_size():
     fit(gan, torch.utils.data.DataLoader(images, batch_size=None, collate_fn=lambda b: (b,)), max_epochs=1)
     factors = (1, 1.5, 1.5, 0.75)  # of four batches: 64 pixels, then 128, and half of the rate before the end
     assert rates == [pytest.approx([0.01 * factor, 0.02 * factor]) for factor in factors]
+
+
+def test_the_best_checkpoint_is_of_grown_images(tmp_path):
+    gan = model(growing=True, start_size=8, fade_images=8, stable_images=8)
+    found = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, *_):  # after the validation of the batch before
+            found.append((tmp_path / "best.ckpt").exists())
+
+    best = BestCheckpoint(tmp_path, "val/coverage", "max")
+    fit(gan, loader(batches=5), val_loader=loader(batches=1), val_check_interval=1, enable_checkpointing=True,
+        callbacks=[Watch(), best])  # fmt: skip
+    assert found == [False, False, False, True, True]  # batches of 8 pixels, of the fade, and of 16 pixels
+
+
+def test_a_metric_that_is_missing_is_said_before_the_images_have_grown(tmp_path):
+    best = BestCheckpoint(tmp_path, "val/missing", "max")
+    with pytest.raises(MisconfigurationException, match="val/missing"):
+        fit(model(growing=True, start_size=8), loader(batches=1), val_loader=loader(batches=1),
+            enable_checkpointing=True, callbacks=[best])  # fmt: skip
 
 
 def test_large_batches_are_split_as_the_images_grow():
