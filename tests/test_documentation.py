@@ -127,7 +127,9 @@ def test_a_model_has_its_page(model):
     assert f"```{{configs}} {model}\n```\n" in text
     assert re.search(r"^```bash\n(?:genmodels .*\n)+```$", text, re.MULTILINE)
     assert f".. autoclass:: lightning_genmodels.{model}\n" in text
-    assert f"models/{page_of(model).stem}\n" in (DOCS / "index.md").read_text()
+    index = (DOCS / "index.md").read_text()
+    assert f"models/{page_of(model).stem}\n" in index  # for Sphinx
+    assert f"[{model}](models/{page_of(model).name})" in index  # for GitHub
 
 
 def test_every_configuration_is_of_a_model_with_a_page():

@@ -7,12 +7,14 @@ import io
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from command import QUIET, genmodels
 from documents import ROOT, blocks, commands, inline_code, pages
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
@@ -21,8 +23,10 @@ from made_sets import MAKERS, picture, write_sets
 from shortened import CONFIGS, described, shorter_fit
 
 from lightning_genmodels.cli import edit
+from lightning_genmodels.cli.configs import read_header
 from lightning_genmodels.cli.main import COMMANDS
 from lightning_genmodels.cli.messages import CLASSES
+from lightning_genmodels.configs import packaged_configs
 from lightning_genmodels.editing import attribute_logits
 
 pytestmark = pytest.mark.documentation
@@ -135,14 +139,19 @@ def checkpoint_of(run):
 
 
 def run_script(words, whole=True):
-    """Lets the script's own parser read the options that a page gives it, all that it needs or not, and no more."""
+    """Lets the script's own parser read the options that a page gives it, all that it needs or not, and no more.
+
+    Returns:
+        What it has read.
+    """
     path, *options = words
+    found = []
     assert (ROOT / path).is_file(), "there is no such script"
 
     def read(parser, *arguments, **named):
         for action in parser._actions:
             action.required &= whole
-        parse(parser, *arguments, **named)
+        found.append(parse(parser, *arguments, **named))
         sys.exit(0)
 
     parse = argparse.ArgumentParser.parse_args
@@ -157,6 +166,7 @@ def run_script(words, whole=True):
         except SystemExit as end:
             status = end.code
     assert status == 0, [status, *told.getvalue().strip().splitlines()][-1]
+    return found[0]
 
 
 def check_pip(words):
@@ -246,6 +256,47 @@ def test_the_readme_begins_with_the_two_lines_that_ci_runs():
         assert f"grep -E '^python3 -m venv .*{end}$' README.md" in script
 
 
+# The table of the README
+
+ROW = re.compile(r"^\| \[`(\w+)`\]\((\S+)\)[^|]*\| [^|]+ \| `(\w+)` \| [^|]+ \| `([^`]+)` \| ([^|]+) \|$", re.MULTILINE)
+ROWS = ROW.findall(PAGES["README.md"])
+
+
+def trained_by(script, options):
+    """The packaged configurations that a benchmark trains, as its options are."""
+    if "config" in options:
+        return {options.config}
+    if "variants" in options:
+        kinds = [f"_{kind}" for kind in options.sets] if "sets" in options else ["", "_mnist"]
+        return {variant + kind for variant in options.variants for kind in kinds}
+    text = (ROOT / script).read_text()
+    return {name for name in CONFIGS if name in text}
+
+
+def test_each_configuration_has_its_row_in_the_readme():
+    assert sorted(config for _, _, config, _, _ in ROWS) == sorted(CONFIGS)
+
+
+@pytest.mark.parametrize(("model", "page", "config", "command", "time"), ROWS, ids=[row[2] for row in ROWS])
+def test_a_row_of_the_readme_is_of_its_configuration(model, page, config, command, time):
+    text = packaged_configs()[config].read_text()
+    assert yaml.safe_load(text)["model"]["class_path"] == model
+    assert (ROOT / page).read_text().startswith(f"# {model}\n")
+    for machine in ("H200", "Xeon"):
+        assert (machine in time) == (machine in read_header(text)["machine"])
+    if command != "genmodels test":
+        script, *words = shlex.split(command)
+        script = f"benchmarks/{script}"
+        assert config in trained_by(script, run_script([script, *words], whole=False))
+
+
+def test_a_row_whose_command_trains_something_else_is_found():
+    for command in ("depth.py losses", "mixtures.py --sets grid", "mnist_gans.py --variants wgan"):
+        script, *words = shlex.split(f"benchmarks/{command}")
+        trained = trained_by(script, run_script([script, *words], whole=False))
+        assert not trained & {"depth_nyu", "pacgan_ring", "dcgan_mnist"}
+
+
 # Options in the text
 
 
@@ -285,7 +336,11 @@ def stand_alone(words):
 
 def fault_of(code, known):
     """What is wrong with a command, or with options, in the text; None where nothing is."""
-    words = re.sub(r"^([A-Z_]+=\S+ )*", "", code).split()
+    command = re.sub(r"^([A-Z_]+=\S+ )*", "", code)
+    try:
+        words = shlex.split(command)
+    except ValueError:  # no command: an apostrophe
+        words = command.split()
     program, rest = (words[0], words[1:]) if words else ("", [])
     try:
         if program == "pip":

@@ -62,11 +62,11 @@ class DenoisingAutoencoder(Autoencoder):
 
         genmodels fit --model DenoisingAutoencoder --data MNISTDataModule --model.latent_dim 1000
         genmodels fit --model DenoisingAutoencoder --data MNISTDataModule --model.latent_dim 500 \\
-            --model.hidden_sizes [1000] --model.frozen_layers 1 --init_from runs/RUN/0/checkpoints/last.ckpt
+            --model.hidden_sizes [1000] --model.frozen_layers 1 \\
+            --init_from runs/denoisingautoencoder_mnist/0/checkpoints/last.ckpt
         genmodels fit --model DenoisingAutoencoder --data MNISTDataModule --model.latent_dim 500 \\
-            --model.hidden_sizes [1000] --init_from runs/RUN/1/checkpoints/last.ckpt
+            --model.hidden_sizes [1000] --init_from runs/denoisingautoencoder_mnist/1/checkpoints/last.ckpt
 
-    with `denoisingautoencoder_mnist` for RUN.
     The activation of a hidden layer has to be what the code's was (`--init_from` refuses another for frozen ones).
 
     Validation corrupts with the same noise each time and logs `val/reconstruction`, the loss; `val/psnr` of the output

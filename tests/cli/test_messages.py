@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from command import genmodels
 
@@ -107,3 +109,14 @@ def test_an_error_within_a_users_module_keeps_its_traceback(in_tmp, monkeypatch)
     (in_tmp / "their_models.py").write_text("import a_package_they_lack\n")
     with pytest.raises(ModuleNotFoundError, match="a_package_they_lack"):
         genmodels("fit", "--model", "their_models.Mine", "--data", "DigitsDataModule")
+
+
+def test_a_logger_whose_package_is_not_installed_is_one_sentence(in_tmp, monkeypatch, capsys):
+    for package in ("TENSORBOARD", "TENSORBOARDX"):
+        monkeypatch.setattr(f"lightning.fabric.loggers.tensorboard._{package}_AVAILABLE", False)
+    assert genmodels("fit", "--trainer.logger", "TensorBoardLogger") == 2
+    told = capsys.readouterr().err.strip()
+    assert re.fullmatch(r"genmodels: TensorBoardLogger: Neither `tensorboard`.*Try `pip install`ing either\.", told), (
+        told
+    )
+    assert not list((in_tmp / "runs").iterdir())

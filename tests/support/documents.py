@@ -1,7 +1,9 @@
 """The project's pages: their blocks of code, and the commands that they show."""
 
+import ast
 import re
 import shlex
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ class Block(NamedTuple):
 
 
 def pages():
-    """Name -> text of every page that is there, and what the notebooks say between their code."""
+    """Name -> text of every page that is there, what the notebooks say between their code, and docstrings' commands."""
     found = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     found += [ROOT / "benchmarks/README.md", ROOT / "notebooks/README.md"]
     found += [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
@@ -30,7 +32,20 @@ def pages():
     for path in sorted(FOLDER.glob("*.py")):
         said = [source for kind, source in cells(path.stem) if kind == "markdown"]
         texts[str(path.relative_to(ROOT))] = "\n\n".join(said)
+    for path in sorted(
+        path for package in ("lightning_genmodels", "datamodules") for path in (ROOT / package).rglob("*.py")
+    ):
+        if shown := _shown(path.read_text()):
+            texts[str(path.relative_to(ROOT))] = f"```bash\n{shown}```\n"
     return texts
+
+
+def _shown(source):
+    """The commands in the literal blocks (`::`) of a file's docstrings."""
+    described = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, described)]
+    found = [block for text in texts for block in re.findall(r"::\n\n((?: {4,}.*\n)+)", text + "\n")]
+    return "".join(block for block in map(textwrap.dedent, found) if block.startswith("genmodels "))
 
 
 def blocks(text):
