@@ -36,7 +36,7 @@ warnings.filterwarnings("ignore", module="lightning")
 seed_everything(0, verbose=False)
 
 data = datamodules.DigitsDataModule()
-# data = datamodules.MNISTDataModule("data")  # the real set
+# data = datamodules.MNISTDataModule()  # the real set
 data.prepare_data()
 data.setup()
 

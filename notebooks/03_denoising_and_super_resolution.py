@@ -40,7 +40,7 @@ warnings.filterwarnings("ignore", module="lightning")
 seed_everything(0, verbose=False)
 
 data = datamodules.ShapePairsDataModule("AtoB", image_size=48, batch_size=8)
-# data = datamodules.FacadesDataModule("data", "AtoB", image_size=48, batch_size=8)  # the real set
+# data = datamodules.FacadesDataModule(direction="AtoB", image_size=48, batch_size=8)  # the real set
 data.prepare_data()
 data.setup()
 
@@ -99,6 +99,7 @@ def best(candidates, target):
     return max(candidates, key=lambda made: score(made, target)["psnr"])
 
 
+# %%
 network = {"network": "dncnn", "network_depth": 5, "width": 24, "batch_norm": False, "losses": ("l2",)}
 network |= {"learning_rate": 3e-3, "schedule": "cosine"}
 one_level = fit(ImageRegression(data.image_shape, noise_sigma=(30, 30), **network))
@@ -135,6 +136,8 @@ with torch.no_grad():
     weak, strong = noisy(test[:4], 10), noisy(test[:4], 75)
     rows = [torch.cat([weak, strong]), *(model.output(torch.cat([weak, strong])) for model in models.values())]
 show([*rows, torch.cat([test[:4], test[:4]])], "sigma 10 and sigma 75; by one level, by all levels, without noise")
+
+# %%
 plt.figure(figsize=(6, 3))
 for name, curve in curves.items():
     plt.plot(sigmas, curve, ":" if name == "as it is" else "-o", label=name)
@@ -171,6 +174,7 @@ def pairs(target):
     return DataLoader(train, batch_size=8, shuffle=True, drop_last=True, collate_fn=collate)
 
 
+# %%
 trainings = {"clean, L2": (torch.clone, "l2"), "films, L2": (film, "l2"), "films, L1": (film, "l1")}
 dark, ninth = film(test, 8), film(test)
 developed = {"eight films": dark, "a ninth": ninth}
@@ -235,6 +239,7 @@ def sharpness(images):  # how much neighbours differ; it is printed as a share o
     return images.diff(dim=-1).abs().mean().item()
 
 
+# %%
 truth, known = patches(test, 16), patches(train, 4)
 nearest = torch.cdist(shrunk(truth).flatten(1), shrunk(known).flatten(1)).topk(20, largest=False).indices
 could_be = known[nearest]  # 20 for each

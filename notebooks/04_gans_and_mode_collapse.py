@@ -68,11 +68,12 @@ def show(**pictures):
 
 # %%
 data = datamodules.DigitsDataModule()
-# data = datamodules.MNISTDataModule("data")  # the real set
+# data = datamodules.MNISTDataModule()  # the real set
 data.prepare_data()
 data.setup()
 real = torch.cat([data.to_float(batch).image for batch in data.train_dataloader()])
 
+# %%
 seed_everything(0, verbose=False)
 generator = GAN(data.image_shape).generator
 optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3)
@@ -83,6 +84,7 @@ for _ in range(400):
     loss.backward()
     optimizer.step()
 
+# %%
 with torch.no_grad():
     regressed = generator.eval()(torch.randn(1000, 64)) / 2 + 0.5
 mean = real.mean(0, keepdim=True)
@@ -130,6 +132,7 @@ line = torch.linspace(-ring.extent, ring.extent, 64)
 places = torch.cartesian_prod(line, line).flip(1)  # row by row, from below
 
 
+# %%
 def frame(model, title):
     with torch.no_grad():
         field = model.discriminator(2 * ring.to_images(places) - 1).sigmoid().view(64, 64)
@@ -146,6 +149,7 @@ def frame(model, title):
     return picture
 
 
+# %%
 def study(*callbacks, film=False, **options):
     """Trains on the ring; gives the model and, of each 50th batch, a frame, the modes' shares and the variety."""
     frames, shares, variety = [], [], []
@@ -231,6 +235,7 @@ for name, options in {
     model, _, shares, variety = study(**options)
     runs[name] = (model, shares, variety)
 
+# %%
 figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), height_ratios=(1, 3))
 found = {}
 for (above, below), (name, (model, shares, variety)) in zip(axes.T, runs.items(), strict=True):

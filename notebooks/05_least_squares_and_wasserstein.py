@@ -41,11 +41,18 @@ quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": 
 quiet |= {"accelerator": "cpu", "limit_val_batches": 0}  # networks so small are no faster on a GPU
 
 data = datamodules.DigitsDataModule()
-# data = datamodules.MNISTDataModule("data")  # the real set
+# data = datamodules.MNISTDataModule()  # the real set
 data.prepare_data()
 data.setup()
 real = torch.cat([data.to_float(batch).image for batch in data.train_dataloader()])[:1000]
 held_out = torch.cat([data.to_float(batch).image for batch in data.val_dataloader()])[:300]
+
+
+def step(optimizer, cost):
+    optimizer.zero_grad()
+    cost.backward()
+    optimizer.step()
+
 
 # %% [markdown]
 # ## Where does each loss leave the generator a gradient?
@@ -99,9 +106,10 @@ for name in names:
         cost = loss.discriminator(model.discriminator(digits), model.discriminator(samples))
         if name == "wasserstein":
             cost = cost + 10 * gradient_penalty(model.discriminator, digits, samples)
-        optimizer.zero_grad()
-        cost.backward()
-        optimizer.step()
+        step(optimizer, cost)
+
+# %%
+for name in names:
     plt.semilogy(left[name], label=name)
     print(f"{name:>14}: {left[name][0]:.2g} at first, {left[name][-1]:.2g} at the end")
 plt.gca().set(xlabel="batches of the discriminator alone", ylabel="gradient at a sample")
@@ -137,23 +145,24 @@ def pull(model, points):
     return -torch.autograd.grad(loss, seen)[0].flatten(1)
 
 
-figure, axes = plt.subplots(1, 2, figsize=(12, 5))
-behind = {}
-for axis, name in zip(axes, ("non_saturating", "least_squares"), strict=True):
+# %%
+models, after = {}, {}
+for name in ("non_saturating", "least_squares"):
     seed_everything(0, verbose=False)
-    model = GAN(spot.image_shape, adversarial_loss=name)
+    model = models[name] = GAN(spot.image_shape, adversarial_loss=name)
     optimizer = torch.optim.Adam(model.discriminator.parameters(), lr=1e-3)
     for _ in range(300):
         verdicts = (model.discriminator(2 * spot.to_images(side) - 1) for side in (points, points * mirror))
-        cost = model.loss.discriminator(*verdicts)
-        optimizer.zero_grad()
-        cost.backward()
-        optimizer.step()
-    now = start
+        step(optimizer, model.loss.discriminator(*verdicts))
+    after[name] = start
     for _ in range(300):
-        now = now + 0.02 * pull(model, now)
-    behind[name] = (now[:, 0] - 1).mean().item()
-    arrows = pull(model, places)
+        after[name] = after[name] + 0.02 * pull(model, after[name])
+behind = {name: (now[:, 0] - 1).mean().item() for name, now in after.items()}
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(12, 5))
+for axis, (name, now) in zip(axes, after.items(), strict=True):
+    arrows = pull(models[name], places)
     axis.quiver(*places.T, *(arrows / (arrows.norm(dim=1, keepdim=True) + 0.02)).T, color="silver")
     for where, colour in ((points, "black"), (points * mirror, "grey"), (start, "yellowgreen"), (now, "darkgreen")):
         axis.scatter(*where.T, s=6, color=colour)
@@ -180,6 +189,7 @@ kinds = {
 }
 
 
+# %%
 def study(discriminator_steps=5, **options):
     """Trains on digits; gives the model and, of each 50th batch, the discriminator's distance and Fréchet's."""
     distances, errors = [], []
@@ -243,6 +253,7 @@ for axis, name in zip(axes, ("log loss", "penalised"), strict=True):
 plt.show()
 
 
+# %%
 def score(model):
     scores, samples = {}, model.sample(len(real))
     for metric in (PrecisionRecall(k=5), DensityCoverage(k=5)):

@@ -61,11 +61,12 @@ def show(images, columns, title):
 
 # %%
 digits = datamodules.DigitsDataModule()
-# digits = datamodules.MNISTDataModule("data")  # the real set
+# digits = datamodules.MNISTDataModule()  # the real set
 digits.prepare_data()
 digits.setup()
 
 
+# %%
 def read(images):
     if images.shape[-1] != 28:
         enlarged = functional.interpolate(images, (20, 20), mode="bicubic", antialias=True)
@@ -112,6 +113,7 @@ def slant(images):  # the slope of the line through the ink
     return -(weights * down * across).sum((1, 2)) / (weights * down**2).sum((1, 2))
 
 
+# %%
 apart = ~torch.eye(10, dtype=torch.bool)
 alike = {}
 for name, figure in {"ink": table.flatten(1).mean(1), "slant": slant(table)}.items():
@@ -137,11 +139,13 @@ show(shown, 10, "a latent in each row, of 500 the three that lean least and the 
 # %%
 seed_everything(0, verbose=False)
 facades = datamodules.ShapePairsDataModule(batch_size=1)
-# facades = datamodules.FacadesDataModule("data", image_size=64)  # the real set
+# facades = datamodules.FacadesDataModule(image_size=64)  # the real set
 facades.prepare_data()
 facades.setup()
 batches = [facades.to_float(batch) for batch in facades.test_dataloader()]
 maps, real = (torch.cat(part) for part in zip(*batches, strict=True))
+
+# %%
 small = {"network_depth": 3, "width": 32, "patch_size": 34, "l1_weight": 30}
 rates = {"learning_rate": 1e-3, "discriminator_learning_rate": 2e-4, "schedule": "linear"}
 alone = fit(Pix2Pix(facades.image_shape, adversarial_weight=0, **small, **rates), facades, 600)
@@ -185,6 +189,7 @@ ends = {"left": verdicts["halves"][..., :4].mean().item(), "right": verdicts["ha
 print("mean verdicts:", means, "\nof the halves, at the left and right border:", ends)
 
 
+# %%
 def below(images, name):  # the verdicts, as grey, below what was judged
     return images[:8], functional.interpolate(verdicts[name][:8], images.shape[2:]).expand(-1, 3, -1, -1)
 

@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", module="lightning")
 seed_everything(0, verbose=False)
 
 data = datamodules.DepthScenesDataModule(image_size=(48, 64), batch_size=8)
-# data = datamodules.NYUDepthDataModule("data", image_size=(48, 64))  # the real set
+# data = datamodules.NYUDepthDataModule(image_size=(48, 64))  # the real set
 data.prepare_data()
 data.setup()
 
@@ -107,6 +107,7 @@ def errors_of(estimate):
     return {name: value.item() for name, value in metric.compute().items()}
 
 
+# %%
 model = train("l1")
 mean_map = train_depths.mean(0)
 estimates = {"one depth": train_depths.mean(), "mean map": mean_map, "network": model.translate(images)}
@@ -142,6 +143,7 @@ for loss, axis in zip(("l1", "berhu", "eigen"), axes, strict=False):
     axis.set(title=f"pull of {loss}", xlabel="error, m")
     axis.legend()
 
+# %%
 models = {"l1": model, "berhu": train("berhu"), "eigen": train("eigen")}
 metres, by_distance = torch.arange(1, 9), {}
 for name, trained in models.items():
@@ -177,6 +179,8 @@ for number in (0, 2, 3):
         turned += [frames[18], frames[0], frames[6]]  # from the left, as it was taken, from the right
     shown.append(np.concatenate(turned, 1))
 show(np.concatenate(shown), 14, "measured: from the left, as taken, from the right; and estimated, likewise")
+
+# %%
 farthest, nearest = functional.max_pool2d(depths, 3, 1, 1), -functional.max_pool2d(-depths, 3, 1, 1)
 jump = farthest - nearest > 1  # a metre, within three pixels
 off = (estimates["l1"] - depths).abs()
@@ -210,6 +214,8 @@ cues = {}
 for name, pictures in changed.items():
     estimate = model.translate(pictures)
     cues[name] = errors_of(estimate.flip(back[name]) if name in back else estimate)["rms"]
+
+# %%
 first = torch.cat([pictures[:1] for pictures in changed.values()])
 read = depth_colours(model.translate(first), low, high)
 show(image_grid(torch.cat([first, read]), len(changed)), 12, ", ".join(changed) + "; and what the network reads")

@@ -45,7 +45,7 @@ warnings.filterwarnings("ignore", module="lightning")
 seed_everything(0, verbose=False)
 
 data = datamodules.DigitsDataModule(batch_size=32, image_size=16)
-# data = datamodules.MNISTDataModule("data", batch_size=32, image_size=16)  # the real set
+# data = datamodules.MNISTDataModule(batch_size=32, image_size=16)  # the real set
 data.prepare_data()
 data.setup()
 real = torch.cat([data.to_float(batch).image for batch in data.train_dataloader()])[:1200]
@@ -81,6 +81,7 @@ Trainer(max_steps=1400, max_epochs=-1, limit_val_batches=0, **quiet).fit(model, 
 model.cpu().eval()
 
 
+# %%
 def scores_of(images):
     found = {}
     for metric in (PrecisionRecall(k=3, features="digits"), DensityCoverage(k=5, features="digits")):
@@ -111,6 +112,7 @@ show(torch.cat([real[:32], model.sample(64, generator=source())]), 16, 12, "two 
 for crossover in (2, 4):
     show(mixing_grid(model, 4, 10, crossover, generator=source()), 11, 10, f"rows decide {crossover} layers of 6")
 
+# %%
 coarse, fine = draw_styles(model, 400, source()).chunk(2)
 
 
@@ -203,6 +205,7 @@ def amount_of_ink(images):
     return images.mean((1, 2, 3))
 
 
+# %%
 styles = draw_styles(model, 4000, source(2))
 images = images_of(model, styles)
 directions, deviations, accuracies, reached = {}, {}, {}, {}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_each_section_asks_and_shows(name):
     assert 3 <= len(sections) <= 5
     assert all("?" in source for source in sections)
     assert len(re.findall(r"\bshow\(", text(name))) > len(sections)  # one is in the notebook's own function
+
+
+@every_notebook
+def test_it_answers_in_few_lines(name):
+    """Ten or so; what gets ready, and what draws, stands in cells of its own."""
+    code = [source for kind, source in cells(name) if kind == "code"][1:]
+    lengths = [sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in c.splitlines()) for c in code]
+    assert max(lengths) <= 18
+    assert statistics.median(lengths) <= 13
 
 
 @every_notebook

@@ -22,8 +22,9 @@ class ShortTrainer(Trainer):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_to_its_end_on_the_real_set(name, in_tmp, monkeypatch):
-    write_sets(in_tmp / "data")
-    write_mnist(in_tmp / "data", train=1200, test=500)
+    monkeypatch.setenv("GENMODELS_DATA", str(in_tmp / "sets"))
+    write_sets(in_tmp / "sets")
+    write_mnist(in_tmp / "sets", train=1200, test=500)
     if not name.startswith(LOOKED_AT):
         monkeypatch.setattr("lightning.pytorch.Trainer", ShortTrainer)
     line = r"^(\w+ = )datamodules\.\w+\(.*\)\n# \1(.*  # the real set)$"
