@@ -64,6 +64,13 @@ def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(tmp_path, mon
     assert_the_table_is_the_files(run, events)
 
 
+def test_a_conditional_models_table_is_the_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--model", "ConditionalGAN", "--data", "DigitsDataModule", *OPTIONS]) == 0
+    run = tmp_path / "runs" / "conditionalgan_digits" / "0"
+    assert_the_table_is_the_files(run, read_events(run))
+
+
 def assert_the_table_is_the_files(run, events):
     pictures, texts = events.Images("labelled"), events.Tensors("labelled/text_summary")
     assert [p.step for p in pictures] == [t.step for t in texts] == [5, 11]

@@ -186,19 +186,29 @@ def test_the_pictures_are_pixel_equal_to_the_png_files_at_the_step_of_their_name
     assert len(set(pictures)) == 3  # the same latents, a generator that learns
 
 
-@pytest.fixture(scope="module")
-def autoencoder(run):
-    """A run of one epoch of an autoencoder."""
+def fit_offline(folder, model, *options):
+    """A run of one epoch on digits."""
     with pytest.MonkeyPatch.context() as patch:
-        work_offline(patch, run.parents[2])  # once more: W&B's own process stays where it began
-        model = ("--model", "SparseAutoencoder", "--model.latent_dim", "2", "--data", "DigitsDataModule")
+        work_offline(patch, folder)  # once more: W&B's own process stays where it began
         try:
-            assert main(["fit", *model, *OPTIONS, "--trainer.max_epochs", "1"]) == 0
+            assert main(["fit", "--model", model, "--data", "DigitsDataModule", *OPTIONS, *options]) == 0
         finally:
             wandb.finish()
-    path = run.parents[2] / "runs" / "sparseautoencoder_digits" / "0"
+    path = folder / "runs" / f"{model.lower()}_digits" / "0"
     wait_for(path, 1)
     return path
+
+
+@pytest.fixture(scope="module")
+def autoencoder(run):
+    return fit_offline(run.parents[2], "SparseAutoencoder", "--trainer.max_epochs", "1", "--model.latent_dim", "2")
+
+
+@pytest.fixture(scope="module")
+def conditional(run):
+    return fit_offline(
+        run.parents[2], "ConditionalGAN", "--trainer.max_epochs", "1", "--trainer.logger.log_model", "true"
+    )
 
 
 def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(autoencoder):
@@ -214,23 +224,37 @@ def test_an_autoencoders_pictures_are_pixel_equal_to_the_png_files(autoencoder):
         np.testing.assert_array_equal(picture, np.asarray(Image.open(saved)))
 
 
-def test_an_autoencoders_table_has_the_labels_and_images_of_the_files(autoencoder):
-    (run_file,) = autoencoder.glob("wandb/offline-run-*/*.wandb")
+@pytest.mark.parametrize(
+    ("name", "columns"), [("autoencoder", ["image", "reconstruction"]), ("conditional", ["sample", "image"])]
+)
+def test_a_table_has_the_labels_and_images_of_the_files(name, columns, request):
+    run = request.getfixturevalue(name)
+    (run_file,) = run.glob("wandb/offline-run-*/*.wandb")
     (row,) = [row for row in read_history(run_file) if "labelled" in row]
     assert row["trainer/global_step"] == 9
-    (kept,) = [r.artifact for r in read_records(run_file) if r.WhichOneof("record_type") == "artifact"]
+    kept = [r.artifact for r in read_records(run_file) if r.WhichOneof("record_type") == "artifact"]
+    (kept,) = [artifact for artifact in kept if artifact.type != "model"]
     files = {file.path: file.local_path for file in kept.manifest.contents}
     with open(files["labelled.table.json"]) as file:
         table = json.load(file)
-    assert table["columns"] == ["label", "image", "reconstruction"]
-    with (autoencoder / "tables/labelled-00000009.csv").open() as file:
+    assert table["columns"] == ["label", *columns]
+    with (run / "tables/labelled-00000009.csv").open() as file:
         assert [row[0] for row in table["data"]] == [row["label"] for row in csv.DictReader(file)]
-    picture = np.asarray(Image.open(autoencoder / "tables/labelled-00000009.png"))
-    for _, image, reconstruction in table["data"][:2]:
+    picture = np.asarray(Image.open(run / "tables/labelled-00000009.png"))
+    for _, *images in table["data"][:2]:
         cell, picture = picture[:36, :70], picture[:, 78:]  # two images of 32 pixels, with margins; then a gap
-        for found, left in ((image, 2), (reconstruction, 36)):
+        for found, left in zip(images, (2, 36), strict=True):
             shown = np.asarray(Image.open(files[found["path"]]))
             np.testing.assert_array_equal(shown, cell[2:34, left : left + 32])
+
+
+def test_checkpoints_are_artifacts_at_the_end_of_the_training_too(conditional):
+    (run_file,) = conditional.glob("wandb/offline-run-*/*.wandb")
+    kept = [r.artifact for r in read_records(run_file) if r.WhichOneof("record_type") == "artifact"]
+    models = {json.loads(a.metadata)["original_filename"]: {*a.aliases} for a in kept if a.type == "model"}
+    assert models.keys() == {"best.ckpt", "last.ckpt"}
+    assert "best" in models["best.ckpt"]
+    assert "latest" in models["last.ckpt"]
 
 
 def test_the_pictures_stand_at_the_step_of_the_validation_scalars(history):
