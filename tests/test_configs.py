@@ -13,6 +13,7 @@ from lightning_genmodels.cli.configs import read_header
 from lightning_genmodels.configs import packaged_configs
 
 CONFIGS = packaged_configs()
+DRAWN = ("DepthScenesDataModule", "ShapePairsDataModule")  # anew in every test
 FEW = ("DFDIndoorDataModule", "FacadesDataModule", "NYUDepthDataModule")  # of which the made sets have 12 items
 
 
@@ -31,6 +32,8 @@ def test_a_config_trains_validates_tests_and_predicts(name, in_tmp, monkeypatch,
         short += ["--trainer.max_steps", 4, "--trainer.val_check_interval", 2]
     else:
         short += ["--trainer.max_epochs", 2, "--trainer.check_val_every_n_epoch", 1]
+    if config["data"]["class_path"] in DRAWN:
+        short += ["--data.train_count", 100]
     if "facades" in name:  # 54 million parameters at 256 pixels
         short += ["--data.image_size", 32, "--model.network_depth", 4, "--model.width", 8]
     if "stacked" in name:  # 10,000 stacks to validate with, and 26,000 to test
