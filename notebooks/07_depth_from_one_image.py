@@ -131,17 +131,13 @@ show(image_grid(torch.cat(rows), 8), 14, f"picture, mean map, estimate, measured
 
 # %%
 wrong = torch.linspace(-1.5, 1.5, 61)
-figure, axes = plt.subplots(1, 4, figsize=(15, 3))
 pulls = {}
-for loss, axis in zip(("l1", "berhu", "eigen"), axes, strict=False):
-    for truth, style in ((2.0, "-"), (6.0, "--")):
+for loss in ("l1", "berhu", "eigen"):
+    for truth in (2.0, 6.0):
         target = torch.full((len(wrong), 1, 1, 1), truth)  # each an image of one pixel
         prediction = (target + wrong.view(-1, 1, 1, 1)).requires_grad_()
         DEPTH_LOSSES[loss](prediction, target).backward()
         pulls[loss, truth] = len(wrong) * prediction.grad.flatten()
-        axis.plot(wrong, pulls[loss, truth], style, label=f"at {truth:.0f} m")
-    axis.set(title=f"pull of {loss}", xlabel="error, m")
-    axis.legend()
 
 # %%
 models = {"l1": model, "berhu": train("berhu"), "eigen": train("eigen")}
@@ -151,7 +147,16 @@ for name, trained in models.items():
     errors[name] = errors_of(estimates[name])
     off = (estimates[name] - depths).abs()
     by_distance[name] = [off[(depths >= m) & (depths < m + 1)].mean().item() for m in metres]
-    axes[3].plot(metres + 0.5, by_distance[name], label=f"{name}, rms {errors[name]['rms']:.2f}")
+
+# %%
+figure, axes = plt.subplots(1, 4, figsize=(15, 3))
+for loss, axis in zip(models, axes, strict=False):
+    for truth, style in ((2.0, "-"), (6.0, "--")):
+        axis.plot(wrong, pulls[loss, truth], style, label=f"at {truth:.0f} m")
+    axis.set(title=f"pull of {loss}", xlabel="error, m")
+    axis.legend()
+for name, error in by_distance.items():
+    axes[3].plot(metres + 0.5, error, label=f"{name}, rms {errors[name]['rms']:.2f}")
 axes[3].set(title="error of three networks, m", xlabel="true depth, m", ylim=0)
 axes[3].legend()
 plt.show()

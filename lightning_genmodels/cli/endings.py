@@ -16,8 +16,8 @@ def tell_results(trainer: Trainer, run: Path, best: BestCheckpoint | None) -> No
         score = float(best.best_model_score)  # infinite where it was not a number
         told = f"{best.monitor} {score:.4g}" if math.isfinite(score) else f"{best.monitor} is not a number yet"
         say(f"Best checkpoint: {run / 'checkpoints' / 'best.ckpt'} ({told})")
-    elif best is not None and getattr(trainer.lightning_module, "still_growing", False):
-        say("No best checkpoint: the images have not grown to their size yet.")
+    elif best is not None and best.monitor in trainer.callback_metrics:  # which came while the images were growing
+        say("No best checkpoint: there was no validation yet of images that have grown to their size.")
     elif best is not None:
         epochs, interval = trainer.check_val_every_n_epoch, trainer.val_check_interval
         option = "val_check_interval" if epochs is None else "check_val_every_n_epoch"

@@ -149,7 +149,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         except Exception as error:  # raised again, here and in instantiate_classes()
             self._failure = error
             if isinstance(error, ModuleNotFoundError) and class_type.__module__.startswith("lightning."):
-                # A logger whose package is not installed: Lightning says which.
+                # The package of a logger or callback is not installed: Lightning says which.
                 self._failure = GenmodelsError(f"{class_type.__name__}: {str(error).splitlines()[0]}")
                 raise self._failure from error
             raise

@@ -165,7 +165,8 @@ def test_a_training_that_has_yet_to_grow_says_why_there_is_no_best(in_tmp, capsy
     small = ("--model.growing", "true", "--model.width", 4, "--model.latent_dim", 4, "--model.score_count", 6)
     fit("--model", "StyleGAN", "--data", "DigitsDataModule", "--data.image_size", 16, *small, *SHORT,
         "--trainer.limit_val_batches", 1)  # fmt: skip
-    assert "No best checkpoint: the images have not grown to their size yet." in capsys.readouterr().out
+    sentence = "No best checkpoint: there was no validation yet of images that have grown to their size."
+    assert sentence in capsys.readouterr().out
 
 
 def test_one_batch_is_not_all_of_them(in_tmp):

@@ -46,7 +46,11 @@ def run(name, changed=None):
 
     Its text may have been changed.
     """
-    return _execute(changed or text(name), str(FOLDER / f"{name}.py"), {"__name__": name})
+    namespace, line = {"__name__": name}, 0
+    for cell in re.split(r"^(?=# %%)", changed or text(name), flags=re.MULTILINE):
+        _execute("\n" * line + cell, str(FOLDER / f"{name}.py"), namespace)
+        line += cell.count("\n")
+    return namespace
 
 
 def answer(name, namespace):
@@ -62,8 +66,12 @@ def _execute(code, file, namespace):
     plt.switch_backend("Agg")
     try:
         exec(compile(code, file, "exec"), namespace)
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
+        for figure in map(plt.figure, plt.get_fignums()):
+            figure.canvas.draw()
+            # Jupyter shows a figure where its cell ends, and what a later one draws into it is not seen.
+            assert all(axis.has_data() for axis in figure.axes), (
+                f"a picture is empty when its cell ends: {code.strip()}"
+            )
     finally:
         plt.close("all")
     return namespace
