@@ -23,7 +23,7 @@ from lightning_genmodels.metrics import DensityCoverage, PairSimilarity, SlicedW
 from lightning_genmodels.networks.attribute_classifier import AttributeClassifier
 from lightning_genmodels.pictures import image_grid, save_png
 
-VARIANTS = ("dcgan_celeba", "wgan_gp_celeba", "conditional_gan_celeba")
+VARIANTS = ("dcgan_celeba", "wgan_gp_celeba", "conditional_gan_celeba", "stylegan_celeba")
 ASKED = ("Male", "Smiling", "Blond_Hair", "Eyeglasses", "Bangs", "Young")
 EPOCHS = 15  # of the classifier
 
