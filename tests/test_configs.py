@@ -34,7 +34,7 @@ def test_a_config_trains_validates_tests_and_predicts(name, in_tmp, monkeypatch,
         short += ["--trainer.max_epochs", 2, "--trainer.check_val_every_n_epoch", 1]
     if config["data"]["class_path"] in DRAWN:
         short += ["--data.train_count", 100]
-    if config["model"]["init_args"].get("growing"):  # what has not grown has no best.ckpt
+    if config["model"].get("init_args", {}).get("growing"):  # what has not grown has no best.ckpt
         short += ["--model.fade_images", 0, "--model.stable_images", 0]
     if "facades" in name:  # 54 million parameters at 256 pixels
         short += ["--data.image_size", 32, "--model.network_depth", 4, "--model.width", 8]
