@@ -19,6 +19,7 @@ from lightning_genmodels import callbacks, load_model, metrics
 from lightning_genmodels.cli.configs import read_header
 from lightning_genmodels.cli.main import COMMANDS
 from lightning_genmodels.configs import packaged_configs
+from notebooks import FOLDER, said
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -37,8 +38,8 @@ FENCE = re.compile(r"^(`{3,})(.*?)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 
 
 def prose(path):
-    """A page without its blocks of code."""
-    return FENCE.sub("", path.read_text())
+    """A page, or what a notebook says, without its blocks of code."""
+    return FENCE.sub("", said(path.stem) if path.parent == FOLDER and path.suffix == ".py" else path.read_text())
 
 
 def anchors(path):
@@ -69,7 +70,7 @@ def test_the_pages_are_found():
     assert len(MODEL_PAGES) == len(MODELS) == 12
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *sorted(FOLDER.glob("*.py"))], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_within_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if re.match(r"\w+:", target):

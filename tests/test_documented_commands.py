@@ -26,7 +26,6 @@ from lightning_genmodels.cli import edit
 from lightning_genmodels.cli.configs import read_header
 from lightning_genmodels.cli.main import COMMANDS
 from lightning_genmodels.cli.messages import CLASSES
-from lightning_genmodels.configs import packaged_configs
 from lightning_genmodels.editing import attribute_logits
 
 pytestmark = pytest.mark.documentation
@@ -291,7 +290,7 @@ def test_each_configuration_has_its_row_in_the_readme():
 
 @pytest.mark.parametrize(("model", "page", "config", "command", "time"), ROWS, ids=[row[2] for row in ROWS])
 def test_a_row_of_the_readme_is_of_its_configuration(model, page, config, command, time):
-    text = packaged_configs()[config].read_text()
+    text = CONFIGS[config].read_text()
     assert yaml.safe_load(text)["model"]["class_path"] == model
     assert (ROOT / page).read_text().startswith(f"# {model}\n")
     for machine in ("H200", "Xeon"):

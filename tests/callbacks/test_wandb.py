@@ -118,6 +118,10 @@ def read_history(path):
     return [read_items(r.history.item) for r in read_records(path) if r.WhichOneof("record_type") == "history"]
 
 
+def read_artifacts(path):
+    return [record.artifact for record in read_records(path) if record.WhichOneof("record_type") == "artifact"]
+
+
 def read_config(path):
     updates = [read_items(r.config.update) for r in read_records(path) if r.WhichOneof("record_type") == "config"]
     return {name: value for update in updates for name, value in update.items()}
@@ -159,8 +163,7 @@ def test_the_configuration_holds_model_data_trainer_and_seed(run_files):
 
 
 def test_checkpoints_are_artifacts_with_aliases(run, run_files):
-    kept = [r.artifact for path in run_files for r in read_records(path) if r.WhichOneof("record_type") == "artifact"]
-    models = [artifact for artifact in kept if artifact.type == "model"]
+    models = [artifact for path in run_files for artifact in read_artifacts(path) if artifact.type == "model"]
     assert len({artifact.name for artifact in models}) == 1
     assert all("latest" in artifact.aliases for artifact in models)  # a server moves an alias to the newest
     best = [artifact for artifact in models if "best" in artifact.aliases]
@@ -232,8 +235,7 @@ def test_a_table_has_the_labels_and_images_of_the_files(name, columns, request):
     (run_file,) = run.glob("wandb/offline-run-*/*.wandb")
     (row,) = [row for row in read_history(run_file) if "labelled" in row]
     assert row["trainer/global_step"] == 9
-    kept = [r.artifact for r in read_records(run_file) if r.WhichOneof("record_type") == "artifact"]
-    (kept,) = [artifact for artifact in kept if artifact.type != "model"]
+    (kept,) = [artifact for artifact in read_artifacts(run_file) if artifact.type != "model"]
     files = {file.path: file.local_path for file in kept.manifest.contents}
     with open(files["labelled.table.json"]) as file:
         table = json.load(file)
@@ -250,8 +252,8 @@ def test_a_table_has_the_labels_and_images_of_the_files(name, columns, request):
 
 def test_checkpoints_are_artifacts_at_the_end_of_the_training_too(conditional):
     (run_file,) = conditional.glob("wandb/offline-run-*/*.wandb")
-    kept = [r.artifact for r in read_records(run_file) if r.WhichOneof("record_type") == "artifact"]
-    models = {json.loads(a.metadata)["original_filename"]: {*a.aliases} for a in kept if a.type == "model"}
+    kept = [artifact for artifact in read_artifacts(run_file) if artifact.type == "model"]
+    models = {json.loads(artifact.metadata)["original_filename"]: {*artifact.aliases} for artifact in kept}
     assert models.keys() == {"best.ckpt", "last.ckpt"}
     assert "best" in models["best.ckpt"]
     assert "latest" in models["last.ckpt"]

@@ -79,13 +79,6 @@ def test_it_ends_with_an_exercise_and_a_hidden_answer(name):
 
 
 @every_notebook
-def test_its_links_within_the_repository_lead_somewhere(name):
-    said = "\n".join(source for kind, source in cells(name) if kind == "markdown")
-    targets = [target for target in re.findall(r"\]\(([^)\s#]+)", said) if not re.match(r"\w+:", target)]
-    assert [target for target in targets if not (FOLDER / target).is_file()] == []
-
-
-@every_notebook
 def test_it_has_a_test(name):
     test = Path(__file__).with_name(f"test_{name}.py").read_text(encoding="utf-8")
     assert "pytest.mark.notebook" in test

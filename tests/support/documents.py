@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from notebooks import FOLDER, cells
+from notebooks import FOLDER, said
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("genmodels", "python", "python3", "pip", "pytest", "ruff", "mypy", "sphinx-build", "tensorboard", "wandb",
@@ -30,11 +30,9 @@ def pages():
     found += [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
     texts = {str(path.relative_to(ROOT)): path.read_text() for path in found if path.is_file()}
     for path in sorted(FOLDER.glob("*.py")):
-        said = [source for kind, source in cells(path.stem) if kind == "markdown"]
-        texts[str(path.relative_to(ROOT))] = "\n\n".join(said)
-    for path in sorted(
-        path for package in ("lightning_genmodels", "datamodules") for path in (ROOT / package).rglob("*.py")
-    ):
+        texts[str(path.relative_to(ROOT))] = said(path.stem)
+    sources = [path for package in ("lightning_genmodels", "datamodules") for path in (ROOT / package).rglob("*.py")]
+    for path in sorted(sources):
         if shown := _shown(path.read_text()):
             texts[str(path.relative_to(ROOT))] = f"```bash\n{shown}```\n"
     return texts

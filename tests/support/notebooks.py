@@ -30,6 +30,11 @@ def cells(name):
     return found
 
 
+def said(name):
+    """What the text says between its code."""
+    return "\n\n".join(source for kind, source in cells(name) if kind == "markdown")
+
+
 def notebook(name):
     """The other half of the pair, as JSON."""
     return json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
