@@ -43,10 +43,10 @@ def read_weights(
     """What torch saved in an existing file, without running code from it; GenmodelsError where that cannot be read."""
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's own report advises to run the file's code
+    except (pickle.UnpicklingError, LookupError) as error:  # torch's own report advises to run the file's code
         raise GenmodelsError(f"{path} cannot be read as a checkpoint; expected weights and plain data.") from error
-    except (BadZipFile, EOFError, OSError, RuntimeError, LookupError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (BadZipFile, EOFError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".") if str(error) else type(error).__name__
         raise GenmodelsError(f"{path} cannot be read as a checkpoint ({reason}); expected {expected}.") from error
 
 

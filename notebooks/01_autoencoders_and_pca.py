@@ -96,6 +96,8 @@ pca = PCA(10).fit(train.flatten(1))
 projected = torch.from_numpy(pca.inverse_transform(pca.transform(test.flatten(1)))).view_as(test)
 with torch.no_grad():
     errors |= {"PCA": squared_error(projected, test), "linear": squared_error(tied.decode(tied.encode(test)), test)}
+
+# %%
 axes, components = tied.filters() - 0.5, torch.from_numpy(pca.components_).float()
 cosines = torch.linalg.svdvals(torch.linalg.qr(axes.flatten(1).T).Q.T @ components.T)
 print(errors, "\nsmallest cosine:", cosines.min().item())
@@ -119,6 +121,8 @@ parts = {"train": train[:5000], "test": test}
 with torch.no_grad():
     codes = {name: plane.encode(images) for name, images in parts.items()}
     points = {name: torch.from_numpy(pca2.transform(images.flatten(1))) for name, images in parts.items()}
+
+# %%
 wrong = {}
 figure, panels = plt.subplots(1, 2, figsize=(11, 5))
 for panel, (name, code) in zip(panels, {"PCA": points, "deep": codes}.items(), strict=True):
@@ -150,6 +154,8 @@ share = torch.linspace(0, 1, 9).view(9, 1, 1, 1)
 fade = torch.lerp(first.unsqueeze(1), last.unsqueeze(1), share)
 with torch.no_grad():
     way = deep.interpolate(deep.encode(first), deep.encode(last), steps=9)
+
+# %%
 distances = {"test digits": to_nearest(test[:2000])}
 distances |= {"cross-fade": to_nearest(fade[:, 4]), "way between codes": to_nearest(way[:, 4])}
 print(distances)
@@ -175,6 +181,8 @@ with torch.no_grad():
     drawn = torch.distributions.MultivariateNormal(known.mean(0), known.T.cov()).sample((1000,))
     samples = {"deep": deep.decode(drawn).clamp(0, 1), "VAE": vae.sample(1000)}
     distances["VAE's way"] = to_nearest(vae.interpolate(vae.encode(first), vae.encode(last), steps=3)[:, 1])
+
+# %%
 scores = {}
 for name, images in samples.items():
     metric = DensityCoverage()

@@ -88,6 +88,7 @@ def redrawn(model):  # each image above what is drawn of it
     return torch.cat([test[:10], model.reconstruct(test[:10]), noise[:10], model.reconstruct(noise[:10])])
 
 
+# %%
 free = fit(Autoencoder(data.image_shape, code, hidden_sizes=(), output_activation="linear", **rates))
 judge("free", free)
 show(
@@ -110,6 +111,8 @@ sparse = fit(SparseAutoencoder(data.image_shape, code, learning_rate=1e-2, sched
 judge("sparse", sparse)
 with torch.no_grad():
     activity = sparse.encode(test)
+
+# %%
 _, (left, right) = plt.subplots(1, 2, figsize=(11, 3))
 left.bar(range(code), activity.mean(0))
 left.axhline(sparse.rho, color="black")
@@ -179,6 +182,8 @@ wrong = {
     for name, (seen, unseen) in codes.items()
 }
 print(wrong)
+
+# %%
 plt.figure(figsize=(6, 3))
 plt.bar(list(wrong), [100 * share for share in wrong.values()])
 plt.ylabel("% read wrongly")

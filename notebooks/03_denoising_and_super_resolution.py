@@ -110,6 +110,8 @@ mended = {
     "blur": best([gaussian_blur(spoilt, 9, width) for width in (0.4, 0.6, 0.8, 1.0, 1.3)], test),
     "network": one_level.translate(spoilt),
 }
+
+# %%
 scores = {name: score(made, test) for name, made in mended.items()}
 for name, row in scores.items():
     print(f"{name:>8}: PSNR {row['psnr']:.1f} dB, SSIM {row['ssim']:.2f}")
@@ -181,6 +183,8 @@ developed = {"eight films": dark, "a ninth": ninth}
 for name, (target, loss) in trainings.items():
     model = ImageRegression(data.image_shape, task="paired", **network | {"losses": (loss,)})
     developed[name] = fit(model, train_dataloaders=pairs(target)).translate(dark)
+
+# %%
 films = {name: score(made, test) for name, made in developed.items()}
 for name, row in films.items():
     print(f"{name:>11}: PSNR {row['psnr']:.1f} dB, SSIM {row['ssim']:.2f}")
@@ -208,6 +212,8 @@ enlarged = {
     "bicubic": functional.interpolate(small, test.shape[2:], mode="bicubic"),
     "network": enlarger.translate(small),
 }
+
+# %%
 enlargements = {name: score(made, test) for name, made in enlarged.items()}
 for name, row in enlargements.items():
     print(f"{name:>7}: PSNR {row['psnr']:.1f} dB, SSIM {row['ssim']:.2f}")
@@ -250,6 +256,8 @@ for name, made in answers.items():
     target = truth.unsqueeze(1) if made.ndim == 5 else truth
     blur[name] = {"error": (made - target).square().mean().item(), "sharpness": sharpness(made) / sharpness(truth)}
     print(f"{name:>17}: squared error {blur[name]['error']:.4f}, sharpness {blur[name]['sharpness']:.0%}")
+
+# %%
 busy = truth.diff(dim=-1).abs().mean((1, 2, 3)).argsort(descending=True)[5::40][:5]
 columns = [functional.interpolate(shrunk(truth), 16), truth, *could_be[:, :6].unbind(1), mean, answers["network"]]
 rows = torch.stack([column[busy] for column in columns], 1).flatten(0, 1)

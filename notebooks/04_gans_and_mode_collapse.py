@@ -173,6 +173,8 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     model, frames, shares, variety = study(watch, film=True)
 runs = {"plain": (model, shares, variety)}
+
+# %%
 save_animation(frames, "ring.gif", seconds=0.2)
 chosen = frames[8:30:3]
 plt.figure(figsize=(12, 6.5))
@@ -236,19 +238,23 @@ for name, options in {
     runs[name] = (model, shares, variety)
 
 # %%
-figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), height_ratios=(1, 3))
-found = {}
-for (above, below), (name, (model, shares, variety)) in zip(axes.T, runs.items(), strict=True):
+found, samples = {}, {}
+for name, (model, shares, variety) in runs.items():
+    samples[name] = model.sample(2500)
     metric = ModeCoverage("centres", ring.centres, ring.sigma, ring.extent)
-    metric.update(samples := model.sample(2500))
+    metric.update(samples[name])
     found[name] = {key: value.item() for key, value in metric.compute().items()}
     found[name] |= {"largest": shares[10:].max(1).values.median().item(), "variety": variety[-1]}
-    draw_shares(above, shares, name)
-    below.scatter(*ring.to_points(samples).T, s=2, color="green")
-    below.scatter(*ring.centres.T, marker="+", color="black")
-    below.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
     keys = ("modes", "high_quality", "largest", "variety")
     print(f"{name:>8}: " + ", ".join(f"{key} {found[name][key]:.2f}" for key in keys))
+
+# %%
+figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), height_ratios=(1, 3))
+for (above, below), (name, (_, shares, _)) in zip(axes.T, runs.items(), strict=True):
+    draw_shares(above, shares, name)
+    below.scatter(*ring.to_points(samples[name]).T, s=2, color="green")
+    below.scatter(*ring.centres.T, marker="+", color="black")
+    below.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
 plt.tight_layout()
 plt.show()
 

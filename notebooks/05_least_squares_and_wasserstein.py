@@ -70,10 +70,12 @@ for name in names:
     loss = ADVERSARIAL_LOSSES[name].generator(verdict, None) * len(verdict)  # of a mean
     (gradient,) = torch.autograd.grad(loss, verdict)
     slopes[name] = -gradient
+    ends = slopes[name][0], slopes[name][-1]
+    print(f"{name:>14}: {ends[0]:6.3f} where it was found out (-6), {ends[1]:6.3f} where it passed (6)")
+
+# %%
+for name in names:
     plt.plot(logits, slopes[name], label=name)
-    print(
-        f"{name:>14}: {slopes[name][0]:6.3f} where it was found out (-6), {slopes[name][-1]:6.3f} where it passed (6)"
-    )
 plt.gca().set(xlabel="verdict on a sample", ylabel="pull towards a higher verdict")
 plt.legend()
 plt.show()
@@ -89,26 +91,30 @@ plt.show()
 # We leave an untrained generator as it is, train the discriminator alone for 150 batches, and look at the gradient
 # that the generator would get (after Arjovsky and Bottou 2017).
 
+
 # %%
-left = {}
-for name in names:
+def gradients_while_it_learns(name):
+    """How strong the gradient at a sample is, of each batch of the discriminator."""
     seed_everything(0, verbose=False)
     model, loss = GAN(data.image_shape), ADVERSARIAL_LOSSES[name]
     optimizer = torch.optim.Adam(model.discriminator.parameters(), lr=5e-4)
-    left[name] = []
+    norms = []
     for _ in range(150):
         digits = 2 * real[torch.randint(len(real), (64,))] - 1
         samples = model.generator(torch.randn(64, model.latent_dim))
         verdict = model.discriminator(samples)
         gradient = torch.autograd.grad(loss.generator(verdict, None), samples, retain_graph=True)[0]
-        left[name].append(gradient.flatten(1).norm(dim=1).mean().item() * len(samples))
+        norms.append(gradient.flatten(1).norm(dim=1).mean().item() * len(samples))
         samples = samples.detach()
         cost = loss.discriminator(model.discriminator(digits), model.discriminator(samples))
         if name == "wasserstein":
             cost = cost + 10 * gradient_penalty(model.discriminator, digits, samples)
         step(optimizer, cost)
+    return norms
+
 
 # %%
+left = {name: gradients_while_it_learns(name) for name in names}
 for name in names:
     plt.semilogy(left[name], label=name)
     print(f"{name:>14}: {left[name][0]:.2g} at first, {left[name][-1]:.2g} at the end")
@@ -138,6 +144,7 @@ line = torch.linspace(-1.4, 1.4, 15)
 places = torch.cartesian_prod(line, line)
 
 
+# %%
 def pull(model, points):
     """Where the generator's loss sends points of the plane."""
     seen = (2 * spot.to_images(points) - 1).requires_grad_()
@@ -146,7 +153,7 @@ def pull(model, points):
 
 
 # %%
-models, after = {}, {}
+models = {}
 for name in ("non_saturating", "least_squares"):
     seed_everything(0, verbose=False)
     model = models[name] = GAN(spot.image_shape, adversarial_loss=name)
@@ -154,6 +161,10 @@ for name in ("non_saturating", "least_squares"):
     for _ in range(300):
         verdicts = (model.discriminator(2 * spot.to_images(side) - 1) for side in (points, points * mirror))
         step(optimizer, model.loss.discriminator(*verdicts))
+
+# %%
+after = {}
+for name, model in models.items():
     after[name] = start
     for _ in range(300):
         after[name] = after[name] + 0.02 * pull(model, after[name])
@@ -214,17 +225,20 @@ def study(discriminator_steps=5, **options):
 
 # %%
 runs = {name: study(**options) for name, options in kinds.items()}
-figure, axes = plt.subplots(1, 2, figsize=(12, 3))
-critics = {}
-for axis, name in zip(axes, ("clipped", "penalised"), strict=True):
+weights, critics = {}, {}
+for name in ("clipped", "penalised"):
     model = runs[name][0]
-    weights = torch.cat([weight.detach().flatten() for weight in model.discriminator.parameters()])
+    weights[name] = torch.cat([weight.detach().flatten() for weight in model.discriminator.parameters()])
     between = (2 * real[:300] - 1).lerp(2 * model.sample(300) - 1, torch.rand(300, 1, 1, 1))
     slope = squared_slopes(model.discriminator, between).sqrt().mean().item()
-    critics[name] = {"slope": slope, "at the bound": (weights.abs() > 0.0099).float().mean().item()}
-    axis.hist(weights, bins=100, range=(-0.012, 0.012) if name == "clipped" else (-0.2, 0.2))
-    axis.set_title(f"weights, {name}; slope between digits and samples {slope:.2f}")
+    critics[name] = {"slope": slope, "at the bound": (weights[name].abs() > 0.0099).float().mean().item()}
 print(f"{critics['clipped']['at the bound']:.0%} of the clipped weights are at the bound")
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(12, 3))
+for axis, name in zip(axes, critics, strict=True):
+    axis.hist(weights[name], bins=100, range=(-0.012, 0.012) if name == "clipped" else (-0.2, 0.2))
+    axis.set_title(f"weights, {name}; slope between digits and samples {critics[name]['slope']:.2f}")
 plt.show()
 
 # %% [markdown]
@@ -240,16 +254,19 @@ plt.show()
 # Fréchet's distance of the pixels, which falls as samples get better.
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(12, 3.5))
 fallen = {}
-for axis, name in zip(axes, ("log loss", "penalised"), strict=True):
+for name in ("log loss", "penalised"):
     _, distances, errors = runs[name]
     fallen[name] = {"its distance": (distances[9] / distances[0]).item(), "Fréchet's": (errors[9] / errors[0]).item()}
-    for label, values in (("of the discriminator", distances), ("of Fréchet", errors)):
+    print(f"{name:>9}: from batch 50 to 500 " + ", ".join(f"{key} to {v:.0%}" for key, v in fallen[name].items()))
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(12, 3.5))
+for axis, name in zip(axes, fallen, strict=True):
+    for label, values in zip(("of the discriminator", "of Fréchet"), runs[name][1:], strict=True):
         axis.plot(range(50, 2001, 50), values / values[0], label=label)
     axis.set(title=name, xlabel="batch", ylabel="distance, of the first one", ylim=(0, 1.3))
     axis.legend()
-    print(f"{name:>9}: from batch 50 to 500 " + ", ".join(f"{key} to {v:.0%}" for key, v in fallen[name].items()))
 plt.show()
 
 
@@ -266,6 +283,8 @@ def score(model):
 scores = {name: score(model) for name, (model, *_) in runs.items()}
 for name in kinds:
     print(f"{name:>9}: precision {scores[name]['precision']:.2f}, coverage {scores[name]['coverage']:.2f}")
+
+# %%
 plt.figure(figsize=(12, 4))
 plt.imshow(image_grid(torch.cat([model.sample(40) for model, *_ in runs.values()]), columns=20))
 plt.title("two rows each: " + ", ".join(runs))

@@ -75,6 +75,7 @@ def read(images):
         return digit_classifier()(images).argmax(1)
 
 
+# %%
 gan = fit(ConditionalGAN(digits.image_shape), digits, 2500)
 asked = torch.arange(1000) % 10
 drawn = gan.sample(1000, labels=asked)
@@ -104,6 +105,7 @@ with torch.no_grad():
     table = gan(latents.repeat_interleave(10, 0), torch.arange(10).repeat(rows))
 
 
+# %%
 def slant(images):  # the slope of the line through the ink
     weights = images.mean(1) / images.mean(1).sum((1, 2), keepdim=True)
     down, across = (torch.arange(side).float() for side in weights.shape[1:])
@@ -151,6 +153,8 @@ rates = {"learning_rate": 1e-3, "discriminator_learning_rate": 2e-4, "schedule":
 alone = fit(Pix2Pix(facades.image_shape, adversarial_weight=0, **small, **rates), facades, 600)
 pix2pix = fit(Pix2Pix(facades.image_shape, **small, **rates), facades, 600)
 pictures = {"L1": alone.translate(maps), "pix2pix": pix2pix.translate(maps)}
+
+# %%
 errors, distances = {}, {}
 for name, images in pictures.items():
     errors[name] = (images - real).abs().mean().item()
@@ -180,6 +184,8 @@ halves = torch.cat([real[..., :half], pictures["L1"][..., half:]], 3)
 other = maps.roll(1, 0)  # of the façade before it
 cases = {"real": (maps, real), "halves": (maps, halves), "another map": (other, real)}
 cases |= {name: (maps, images) for name, images in pictures.items()}
+
+# %%
 with torch.no_grad():  # images in [-1, 1], map and picture as channels of one image; a logit for each patch
     verdicts = {
         name: pix2pix.discriminator(2 * torch.cat(pair, 1) - 1)[0][-1].sigmoid() for name, pair in cases.items()

@@ -149,23 +149,27 @@ for name, trained in models.items():
     by_distance[name] = [off[(depths >= m) & (depths < m + 1)].mean().item() for m in metres]
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(15, 3))
-for loss, axis in zip(models, axes, strict=False):
+figure, axes = plt.subplots(1, 3, figsize=(12, 3))
+for loss, axis in zip(models, axes, strict=True):
     for truth, style in ((2.0, "-"), (6.0, "--")):
         axis.plot(wrong, pulls[loss, truth], style, label=f"at {truth:.0f} m")
     axis.set(title=f"pull of {loss}", xlabel="error, m")
     axis.legend()
+plt.show()
+
+# %%
+plt.figure(figsize=(5, 3))
 for name, error in by_distance.items():
-    axes[3].plot(metres + 0.5, error, label=f"{name}, rms {errors[name]['rms']:.2f}")
-axes[3].set(title="error of three networks, m", xlabel="true depth, m", ylim=0)
-axes[3].legend()
+    plt.plot(metres + 0.5, error, label=f"{name}, rms {errors[name]['rms']:.2f}")
+plt.gca().set(title="error of three networks, m", xlabel="true depth, m", ylim=0)
+plt.legend()
 plt.show()
 
 # %% [markdown]
 # L1 pulls all alike, however wrong they are and wherever. berHu does so up to a fifth of the batch's largest error,
 # and beyond it pulls the harder the more is wrong. Eigen compares logarithms: the same small error pulls nine times as
 # hard at 2 m as at 6 m, and too near is worse than too far. (It also forgives half of an error that a whole picture
-# shares.) At the right are three networks that differ in nothing else. Where eigen pulls, it helps: things nearer than
+# shares.) Below them are three networks that differ in nothing else. Where eigen pulls, it helps: things nearer than
 # 2 m are read much better by it than by L1. Over all pixels the three differ little.
 
 # %% [markdown]
@@ -214,6 +218,8 @@ changed = {
     "upside down": images.flip(2),
     "blurred": functional.interpolate(small, images.shape[2:], mode="bilinear"),
 }
+
+# %%
 back = {"mirrored": 3, "upside down": 2}
 cues = {}
 for name, pictures in changed.items():

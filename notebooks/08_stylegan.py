@@ -123,6 +123,8 @@ def distance(first, second):
 crossovers = range(model.style_layers + 1)
 mixed = [images_of(model, mix(coarse, fine, crossover, model.style_layers)) for crossover in crossovers]
 to_coarse, to_fine = ([distance(images, ends) for images in mixed] for ends in (mixed[-1], mixed[0]))
+
+# %%
 plt.figure(figsize=(6, 2.5))
 plt.plot(crossovers, to_coarse, label="to the image of the coarse style")
 plt.plot(crossovers, to_fine, label="to that of the fine one")
@@ -213,11 +215,14 @@ for name, measure in {"slant": slant, "ink": amount_of_ink}.items():
     values = measure(images)
     directions[name], accuracies[name] = attribute_direction(styles, values - values.median(), name)
     deviations[name] = deviation_along(styles, directions[name])
+    print(f"{name}: the plane is right for {accuracies[name]:.0%} of the samples")
+
+# %%
+for name, measure in {"slant": slant, "ink": amount_of_ink}.items():
     moved = [move(styles[:500], directions[name], strength, deviations[name]) for strength in (-2, -1, 0, 1, 2)]
     edited = [images_of(model, some) for some in moved]
     reached[name] = [measure(drawn).mean().item() for drawn in edited]
-    print(f"{name}: the plane is right for {accuracies[name]:.0%} of the samples; the mean moves from "
-          + " to ".join(f"{mean:.2f}" for mean in reached[name]))  # fmt: skip
+    print(f"{name}: the mean moves from " + " to ".join(f"{mean:.2f}" for mean in reached[name]))
     show(torch.cat([drawn[:12] for drawn in edited]), 12, 10, f"{name}: moved by -2, -1, 0, 1, 2")
 
 # %% [markdown]

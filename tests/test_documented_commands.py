@@ -37,9 +37,9 @@ INSTALLING = (
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest",
 )
 EVALUATE = [word for stage in ("val", "test", "predict") for word in (f"--trainer.limit_{stage}_batches", 1)]
-OF_COMMAND = {"project": ("--steps", 2), "edit": ("--samples", 100)}
+OF_COMMAND = {"project": ("--steps", 2), "edit": ("--samples", 100), "path_length": ("--samples", 4)}
 LIGHTNINGS = ("fit", "validate", "test", "predict")
-SMALL = ("sample", "translate", "interpolate", "project", "mix", "edit", "probe")
+SMALL = ("sample", "translate", "interpolate", "project", "mix", "edit", "path_length", "probe")
 FITS = ("--config", "--model", "--data", "--trainer.strategy", "--trainer.precision", "--checkpoint.monitor")
 FOREIGN = ("jupyter", "jupytext", "mypy", "pytest", "ruff", "sphinx-build", "tensorboard", "wandb")
 WITH_TASKS = ("jupyter", "ruff", "wandb")

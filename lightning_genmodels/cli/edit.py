@@ -26,6 +26,7 @@ from lightning_genmodels.cli.small import (
     add_model_arguments,
     add_truncation,
     check_png,
+    check_writable,
     styled_model_on_device,
     truncation_of,
     writing,
@@ -88,6 +89,7 @@ def edit(argv: list[str]) -> None:
         parser.error(f"unrecognized arguments: {' '.join(words)}")
     check_options_of(options)
     model = styled_model_on_device(options)
+    check_writable(Path(options.output))
     styles = styles_to_edit(model, options)
     known = known_attributes(model, options, words)
     name, samples = options.attribute, draw_samples(model, options.samples)
@@ -107,7 +109,7 @@ def edit(argv: list[str]) -> None:
     print(
         f"{name}, as the classifier reads it: {read[0]:.2f} in the first column, {read[-1]:.2f} in the last, on average"
     )
-    print(f"{len(styles)} images, strength 0 to {options.strength:g}: {options.output}")
+    print(f"{len(styles)} image{'s' if len(styles) > 1 else ''}, strength 0 to {options.strength:g}: {options.output}")
 
 
 def check_options_of(options: argparse.Namespace) -> None:
@@ -148,6 +150,8 @@ def styles_to_edit(model: Any, options: argparse.Namespace) -> Tensor:
             f"--styles {options.styles} {found}; expected (N, {model.latent_dim}) or (N, {model.style_layers}, "
             f"{model.latent_dim}), as this checkpoint has them."
         )
+    if not styles.isfinite().all():
+        raise GenmodelsError(f"--styles {options.styles} holds styles that are not finite; expected numbers.")
     return styles[: options.count].to(model.style_average)
 
 

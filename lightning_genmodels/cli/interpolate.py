@@ -10,7 +10,14 @@ from torchvision.transforms.v2 import functional as transforms
 
 from datamodules.decoding import read_image
 from lightning_genmodels.cli.data import add_data_arguments, data_of, float_batches
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
+from lightning_genmodels.cli.small import (
+    SmallParser,
+    add_model_arguments,
+    add_truncation,
+    model_on_device,
+    truncation_of,
+    writing,
+)
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import image_grid, save_animation, save_png
 
@@ -27,6 +34,7 @@ def interpolate(argv: list[str]) -> None:
     parser.add_argument("--images", nargs=2, metavar="FILE", help="the two images to go between, for an autoencoder")
     parser.add_argument("--count", type=int, default=8, help="pairs, where they are not given as images (default: 8)")
     parser.add_argument("--steps", type=int, default=12, help="images on the way, both ends included (default: 12)")
+    add_truncation(parser)
     parser.add_argument("--output", required=True, metavar="FILE", help="the picture to write, .png, .gif or .webp")
     options = parser.parse_args(argv)
     output = Path(options.output)
@@ -35,13 +43,17 @@ def interpolate(argv: list[str]) -> None:
             raise GenmodelsError(f"--{option} is {value}; expected {least} or more.")
     if output.suffix.lower() not in (".png", ".gif", ".webp") or output.is_dir():
         raise GenmodelsError(f"--output is {output}; expected a file name that ends in .png, .gif or .webp.")
+    truncation = truncation_of(options)
     model: Any = model_on_device(options)
     if not hasattr(model, "interpolate"):
         raise GenmodelsError(
             f"--checkpoint {options.checkpoint} cannot interpolate: its model is {type(model).__name__}; expected an "
             "autoencoder or a GAN."
         )
-    path = model.interpolate(*ends(model, options), options.steps)
+    if options.truncation is not None and not hasattr(model, "synthesize"):
+        raise GenmodelsError(f"--truncation: {type(model).__name__} takes none; expected a StyleGAN's checkpoint.")
+    styled = {} if options.truncation is None else {"truncation": truncation}
+    path = model.interpolate(*ends(model, options), options.steps, **styled)
     with writing(f"--output {output}"):
         if output.suffix.lower() == ".png":
             save_png(image_grid(path.flatten(0, 1), columns=options.steps), output)

@@ -24,6 +24,7 @@ COMMANDS = {
     "project": "find the styles of pictures: --checkpoint FILE --input face.jpg --output found.png",
     "mix": "mix the styles of a StyleGAN's samples: --checkpoint FILE --output grid.png",
     "edit": "change an attribute of a StyleGAN's samples: --checkpoint FILE --attribute Young --strength -2",
+    "path_length": "score how evenly a StyleGAN's images change with its latents: --checkpoint FILE",
     "probe": "score an autoencoder's codes by simple classifiers: --checkpoint FILE",
     "data": "look at a data set: data check or data preview, --data CLASS",
     "configs": "list the packaged configurations",
@@ -36,13 +37,14 @@ SMALL = {
     "project": "project.project",
     "mix": "mix.mix",
     "edit": "edit.edit",
+    "path_length": "path_length.path_length",
     "probe": "probe.probe",
     "data": "datasets.look_at_data",
     "configs": "configs.list_configs",
 }
 OTHER_WORDS = {"train": "fit", "run": "fit", "eval": "validate", "evaluate": "validate", "val": "validate",
                "generate": "sample", "draw": "sample", "list": "configs", "infer": "predict",
-               "morph": "interpolate", "score": "probe"}  # fmt: skip
+               "morph": "interpolate", "score": "probe", "ppl": "path_length"}  # fmt: skip
 USAGE = "usage: genmodels COMMAND [options]; genmodels COMMAND --help lists the options\n\n" + "\n".join(
     f"  {name:<11} {text}" for name, text in COMMANDS.items()
 )

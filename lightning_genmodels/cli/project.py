@@ -9,7 +9,15 @@ from torchvision.transforms.v2 import functional as transforms
 
 from datamodules.decoding import read_image
 from datamodules.folders import pictures_in
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, check_png, styled_model_on_device, writing
+from lightning_genmodels.cli.small import (
+    SmallParser,
+    add_model_arguments,
+    check_png,
+    check_writable,
+    existing,
+    styled_model_on_device,
+    writing,
+)
 from lightning_genmodels.cli.translate import check_places
 from lightning_genmodels.editing import project as project_images
 from lightning_genmodels.errors import GenmodelsError
@@ -41,16 +49,16 @@ def project(argv: list[str]) -> None:
     )
     parser.add_argument("--output", required=True, metavar="FILE.png", help="the picture to write")
     options = parser.parse_args(argv)
-    source, output = Path(options.input), Path(options.output)
+    output = Path(options.output)
     if options.steps < 1:
         raise GenmodelsError(f"--steps is {options.steps}; expected 1 or more.")
     check_png(output)
-    if not source.exists():
-        raise GenmodelsError(f"--input {source} does not exist; expected a picture or a folder.")
+    source = existing("input", options.input, "a picture or a folder")
     pictures = pictures_in(source) if source.is_dir() else [source]
     styles_file = output.with_suffix(".safetensors")
     check_places(pictures, [output, styles_file])
     model = styled_model_on_device(options)
+    check_writable(output)
     targets = torch.stack([read_square(path, model.image_shape) for path in pictures])
     found = [
         project_images(

@@ -29,7 +29,12 @@ def sample(argv: list[str]) -> None:
         "Draws a grid of samples from a checkpoint. With labels each is a column, and each row has one latent.",
     )
     add_model_arguments(parser)
-    parser.add_argument("--count", type=int, help=f"how many samples (default: {IMAGES}, or {POINTS} points)")
+    parser.add_argument(
+        "--count",
+        type=int,
+        help=f"how many samples (default: {IMAGES}, or {POINTS} points); with "
+        "--labels or --noises whole rows of them, one at least",
+    )
     parser.add_argument(
         "--labels",
         metavar="A,B,…",

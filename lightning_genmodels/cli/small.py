@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NoReturn
 
 import torch
@@ -61,6 +62,21 @@ def truncation_of(options: argparse.Namespace) -> float:
     if not 0 <= truncation <= 1:
         raise GenmodelsError(f"--truncation is {truncation}; expected 0 to 1.")
     return truncation
+
+
+def existing(option: str, value: str, expected: str) -> Path:
+    """The path that an option names; GenmodelsError where there is nothing."""
+    if not value or not Path(value).exists():
+        raise GenmodelsError(f"--{option} {value or repr(value)} does not exist; expected {expected}.")
+    return Path(value)
+
+
+def check_writable(output: Path) -> None:
+    """Makes the folder of an `--output`; GenmodelsError where no file can be written there. Before long work."""
+    with writing(f"--output {output}"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output.parent):
+            pass
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from datamodules.decoding import IMAGE_SUFFIXES, as_seen, read_image
 from datamodules.folders import pictures_in
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, model_on_device, writing
+from lightning_genmodels.cli.small import SmallParser, add_model_arguments, existing, model_on_device, writing
 from lightning_genmodels.errors import GenmodelsError
 from lightning_genmodels.pictures import (
     Camera,
@@ -67,9 +67,8 @@ def translate(argv: list[str]) -> None:
         "--intrinsics", type=float, nargs=4, metavar=("FX", "FY", "CX", "CY"), help="of that camera, in pixels, instead"
     )
     options = parser.parse_args(argv)
-    source, output = Path(options.input), Path(options.output)
-    if not source.exists():
-        raise GenmodelsError(f"--input {source} does not exist; expected a picture, a folder, a GIF or a video.")
+    source = existing("input", options.input, "a picture, a folder, a GIF or a video")
+    output = Path(options.output)
     check_output(source, output)
     check_scene(source, options)
     model: Any = model_on_device(options)

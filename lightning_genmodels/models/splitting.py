@@ -7,6 +7,11 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 
+def parts_of_groups(length: int, least: int, group: int) -> int:
+    """The least number of equal parts, `least` or more, of whole groups of images; `least` where there is none."""
+    return next((parts for parts in range(least, length // group + 1) if length % (parts * group) == 0), least)
+
+
 def split_batch(batch: Any, parts: int) -> list[tuple[Any, float]]:
     """Splits every tensor of a batch along its first dimension.
 

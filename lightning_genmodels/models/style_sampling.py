@@ -1,5 +1,6 @@
 """What one does with a generator of styles, while it is trained and after: samples, truncation, paths, scores."""
 
+import math
 from typing import Any
 
 import torch
@@ -83,23 +84,26 @@ class StyleSampling(AdversarialModel):
             (n, C, S, S) float32 in [0, 1], on the model's device.
 
         Raises:
-            GenmodelsError: for a negative n.
+            GenmodelsError: for a negative n, or a truncation that is not finite.
         """
         if n < 0:
             raise GenmodelsError(f"sample: n is {n}; expected 0 or more.")
+        if not math.isfinite(truncation):
+            raise GenmodelsError(f"sample: truncation is {truncation}; expected a share, such as 0.7.")
         styles = self.styles(self._latents(n, generator), truncation)
         generator = generator or torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
         made = [self.synthesize(part, self.draw_noises(len(part), generator)) for part in styles.split(SAMPLES_AT_ONCE)]
         return torch.cat(made).clamp(0, 1)
 
     @torch.no_grad()
-    def interpolate(self, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+    def interpolate(self, z0: Tensor, z1: Tensor, steps: int, *, truncation: float = 1.0) -> Tensor:
         """The images along the great circle from one latent to another, without noise.
 
         Args:
             z0: (N, latent_dim) latents.
             z1: the same shape.
             steps: images along the way, 2 or more, both ends included.
+            truncation: as of `sample`.
 
         Returns:
             (N, steps, C, S, S) in [0, 1].
@@ -108,7 +112,8 @@ class StyleSampling(AdversarialModel):
             GenmodelsError: for latents of different shapes or another length, or fewer than 2 steps.
         """
         path = latent_path(z0, z1, steps, self.latent_dim)
-        made = [self(part) for part in path.flatten(0, 1).split(SAMPLES_AT_ONCE)]
+        styles = self.styles(path.flatten(0, 1), truncation)
+        made = [self.synthesize(part) for part in styles.split(SAMPLES_AT_ONCE)]
         images: Tensor = torch.cat(made).clamp(0, 1).unflatten(0, path.shape[:2])
         return images
 

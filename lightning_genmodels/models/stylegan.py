@@ -1,7 +1,7 @@
 """StyleGAN: a generator of styles, from coarse to fine."""
 
 import math
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from lightning_genmodels.models.checks import checked_images, row_is_due
 from lightning_genmodels.models.growing import Growth, faded, grown_size, rate_factor
 from lightning_genmodels.models.ranges import to_signed, to_unit
 from lightning_genmodels.models.scoring import LEAST_SCORED, Judged, SampleScores
+from lightning_genmodels.models.splitting import parts_of_groups
 from lightning_genmodels.models.style_sampling import StyleSampling
-from lightning_genmodels.networks.style import StyleDiscriminator, StyleGenerator, style_levels
+from lightning_genmodels.networks.style import GROUP, StyleDiscriminator, StyleGenerator, style_levels
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 LOSS = ADVERSARIAL_LOSSES["non_saturating"]
@@ -46,13 +47,15 @@ class StyleGAN(StyleSampling):
         latent_dim: length of z, and of a style.
         width: channels of the feature maps of up to 32 pixels; from 64 on half as many a size.
         mapping_depth: layers of the mapping network, which learn by a hundredth of the rate.
+        output_activation: "linear", as published, or "tanh", for images that are pure black or white in large parts,
+            as digits are: a linear output is never quite black, and to become so the generator gives up its variety.
         growing: begin with small images.
         start_size: side of the first images in pixels, a power of two, with `growing`.
         fade_images: real images shown while a size fades in.
         stable_images: real images shown once it has, before the next. At each size Adam begins anew, and from 128
             pixels on the learning rate is 1.5, from 256 on 2, from 512 on 3 times as large, as in the paper.
         pixels_at_once: pixels (images times their size) that go through the networks together; a batch with more is
-            split. 0 does not split.
+            split, if possible into parts of whole groups of 4, which the discriminator compares. 0 does not split.
         style_mixing: share of the images whose styles are, from a drawn layer on, those of another latent.
         penalty_weight: of R1, half the squared slope at the real images in [-1, 1] that the discriminator sees, on
             every `penalty_interval`-th batch. The paper's 10 is for large images; a small one needs less.
@@ -73,7 +76,7 @@ class StyleGAN(StyleSampling):
         schedule: "none", or "linear": down to zero from `decay_start` on.
         decay_start: share of the training after which "linear" begins, in [0, 1).
         gradient_clip: largest norm of each network's gradient; 0 does not clip.
-        accumulate: parts into which a batch is split at least, to save memory.
+        accumulate: parts into which a batch is split at least, to save memory; of them as of `pixels_at_once`.
         discriminator_steps: the generator is trained on every n-th batch only.
         ema_images: the averaged generator, which samples are drawn with, has half of its weight from the last so many
             real images; 0 keeps none.
@@ -97,6 +100,7 @@ class StyleGAN(StyleSampling):
         latent_dim: int = 64,
         width: int = 64,
         mapping_depth: int = 8,
+        output_activation: Literal["linear", "tanh"] = "linear",
         growing: bool = False,
         start_size: int = 8,
         fade_images: int = 600_000,
@@ -134,7 +138,7 @@ class StyleGAN(StyleSampling):
             discriminator_steps=discriminator_steps,
             ema_decay=0.5 if ema_images else 0.0,  # set for each batch by its length
         )
-        shape = tuple(image_shape)
+        shape, activations = tuple(image_shape), ("linear", "tanh")
         square = len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] and shape[1] in SIZES
         starts = [4 << level for level in range(style_levels(shape[-1]) + 1)] if square else []
         share, names = "in [0, 1]", get_args(AugmentationName)
@@ -144,14 +148,15 @@ class StyleGAN(StyleSampling):
             ("latent_dim", latent_dim, latent_dim >= 1, "1 or more"),
             ("width", width, width >= 1, "1 or more"),
             ("mapping_depth", mapping_depth, mapping_depth >= 1, "1 or more"),
+            ("output_activation", output_activation, output_activation in activations, "one of linear, tanh"),
             ("start_size", start_size, start_size in starts or not growing, f"one of {', '.join(map(str, starts))}"),
             ("fade_images", fade_images, fade_images >= 0, "0 or more"),
             ("stable_images", stable_images, stable_images >= 0, "0 or more"),
             ("pixels_at_once", pixels_at_once, pixels_at_once >= 0, "0 or more"),
             ("style_mixing", style_mixing, 0 <= style_mixing <= 1, share),
-            ("penalty_weight", penalty_weight, penalty_weight >= 0, "0 or more"),
+            ("penalty_weight", penalty_weight, 0 <= penalty_weight < math.inf, "0 or more, and finite"),
             ("penalty_interval", penalty_interval, penalty_interval >= 1, "1 or more"),
-            ("path_length_weight", path_length_weight, path_length_weight >= 0, "0 or more"),
+            ("path_length_weight", path_length_weight, 0 <= path_length_weight < math.inf, "0 or more, and finite"),
             ("augmentation", augmentation, augmentation in names, f"one of {', '.join(names)}"),
             ("augmentation_probability", augmentation_probability, 0 <= augmentation_probability <= 1, share),
             ("augmentation_target", augmentation_target, -1 <= augmentation_target <= 1, "in [-1, 1]"),
@@ -161,11 +166,10 @@ class StyleGAN(StyleSampling):
         )
         self.save_hyperparameters()
         self.image_shape = (shape[0], shape[1], shape[2])
-        self.latent_dim, self.width, self.mapping_depth, self.growing = latent_dim, width, mapping_depth, growing
-        start = start_size if growing else shape[1]
-        self.growth = Growth(start, shape[1], fade_images, stable_images)
-        self.pixels_at_once, self.least_parts = pixels_at_once, accumulate
-        self.style_mixing = style_mixing
+        self.latent_dim, self.width, self.mapping_depth = latent_dim, width, mapping_depth
+        self.output_activation, self.growing = output_activation, growing
+        self.growth = Growth(start_size if growing else shape[1], shape[1], fade_images, stable_images)
+        self.pixels_at_once, self.least_parts, self.style_mixing = pixels_at_once, accumulate, style_mixing
         self.penalty_weight, self.penalty_interval = penalty_weight, penalty_interval
         self.path_length_weight = path_length_weight
         self.augment = Augmentation(augmentation, augmentation_probability, augmentation_target, augmentation_images)
@@ -182,9 +186,10 @@ class StyleGAN(StyleSampling):
         self._grow_to(self.growth.detail(0))
 
     def build_generator(self) -> StyleGenerator:
-        """(N, latent_dim) -> (N, C, S, S), in [-1, 1] but not clamped."""
+        """(N, latent_dim) -> (N, C, S, S), in [-1, 1], by a linear output not clamped."""
         channels, size, _ = self.image_shape
-        return StyleGenerator(size, channels, self.latent_dim, self.width, self.mapping_depth, self.growing)
+        options = self.mapping_depth, self.growing, self.output_activation == "tanh"
+        return StyleGenerator(size, channels, self.latent_dim, self.width, *options)
 
     def build_discriminator(self) -> StyleDiscriminator:
         """(N, C, S, S) in [-1, 1] -> (N,) logits."""
@@ -203,7 +208,8 @@ class StyleGAN(StyleSampling):
         self._grow_to(detail)
         images = len(batch[0]) * self.trainer.world_size
         pixels = len(batch[0]) * grown_size(detail) ** 2
-        self.accumulate = max(self.least_parts, math.ceil(pixels / self.pixels_at_once) if self.pixels_at_once else 1)
+        least = max(self.least_parts, math.ceil(pixels / self.pixels_at_once) if self.pixels_at_once else 1)
+        self.accumulate = parts_of_groups(len(batch[0]), least, GROUP)
         if self.ema_images:
             self.ema_decay = 0.5 ** (images * self.discriminator_steps / self.ema_images)
         super().training_step(batch, batch_idx)

@@ -2,7 +2,7 @@
 
 In shapes N is images, C an image's channels, S its size in pixels, Z the length of latents and of styles, K the
 channels of a feature map, L the layers that take a style: two for each of the sizes 4, 8, 16, … S. Images are in
-[-1, 1], not clamped.
+[-1, 1]; those of a generator whose output is linear are not clamped.
 
 Both networks hold `detail`, how far they have grown: 0 is 4 pixels, 1 is 8, and 1.25 a quarter of the way from 8 to 16.
 Networks that do not grow are at their last.
@@ -180,13 +180,16 @@ class Synthesis(nn.Module):
         width: channels of the feature maps of up to 32 pixels.
         growing: the image is that of the last size, and while that fades in, the one before (Karras et al. 2018); else
             the sum over all sizes, of which each adds its own (Karras et al. 2020).
+        bounded: the image is the tanh of that.
     """
 
     detail: Tensor
 
-    def __init__(self, size: int, channels: int, style_dim: int, width: int, growing: bool) -> None:
+    def __init__(
+        self, size: int, channels: int, style_dim: int, width: int, growing: bool, bounded: bool = False
+    ) -> None:
         super().__init__()
-        self.growing, self.last = growing, style_levels(size)
+        self.growing, self.last, self.bounded = growing, style_levels(size), bounded
         self.register_buffer("detail", torch.tensor(float(self.last)))
         self.layers, self.to_image = nn.ModuleList(), nn.ModuleList()
         before = channels_at(4, width)
@@ -220,6 +223,7 @@ class Synthesis(nn.Module):
                 image = enlarge(image).lerp(own, detail - first)
             else:
                 image = blur(enlarge(image)) + own
+        image = image.tanh() if self.bounded else image
         return enlarge(image, 1 << (self.last - last)) if last < self.last else image
 
 
@@ -233,11 +237,18 @@ class StyleGenerator(nn.Module):
     style_average: Tensor
 
     def __init__(
-        self, size: int, channels: int, latent_dim: int, width: int, mapping_depth: int, growing: bool
+        self,
+        size: int,
+        channels: int,
+        latent_dim: int,
+        width: int,
+        mapping_depth: int,
+        growing: bool,
+        bounded: bool = False,
     ) -> None:
         super().__init__()
         self.mapping = MappingNetwork(latent_dim, mapping_depth)
-        self.synthesis = Synthesis(size, channels, latent_dim, width, growing)
+        self.synthesis = Synthesis(size, channels, latent_dim, width, growing, bounded)
         self.register_buffer("style_average", torch.zeros(latent_dim))
 
     def styles(self, z: Tensor, truncation: float = 1.0) -> Tensor:

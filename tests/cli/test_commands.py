@@ -233,7 +233,17 @@ def test_truncation_is_the_models_and_noises_vary_one_sample_of_a_row(styled, ca
         assert expected in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["truncation", "noises"])
-def test_what_a_stylegan_alone_takes(trained, capsys, option):
-    assert genmodels("sample", "--checkpoint", CHECKPOINT, f"--{option}", 1, "--output", "a.png") == 2
+def test_a_walk_is_truncated_as_asked_for(styled):
+    assert genmodels("interpolate", "--checkpoint", styled, "--truncation", 0.3, "--count", 2, "--output", "a.png") == 0
+    model, latents = load_model(styled), torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    path = model.interpolate(latents[:2], latents[2:], 12, truncation=0.3)
+    expected = picture_of(path.flatten(0, 1), columns=12).astype(int)
+    assert np.abs(np.asarray(Image.open("a.png")) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("sample", "truncation"), ("sample", "noises"), ("interpolate", "truncation")]
+)
+def test_what_a_stylegan_alone_takes(trained, capsys, command, option):
+    assert genmodels(command, "--checkpoint", CHECKPOINT, f"--{option}", 1, "--output", "a.png") == 2
     assert f"--{option}: GAN takes none; expected a StyleGAN's checkpoint." in capsys.readouterr().err

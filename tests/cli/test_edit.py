@@ -278,6 +278,10 @@ def error_of(capsys, *arguments, **options):
             ("--strength", 1, "--styles", "short"),
             "--styles short holds styles of (2, 8); expected (N, 16) or (N, 8, 16), as this checkpoint has them.",
         ),
+        (
+            ("--strength", 1, "--styles", "broken"),
+            "--styles broken holds styles that are not finite; expected numbers.",
+        ),
         (("--strength", 1, "--output", "text/a.png"), "--output text/a.png cannot be written (File exists)."),
     ],
 )
@@ -285,6 +289,7 @@ def test_what_is_wrong_is_one_sentence(run, capsys, arguments, expected):
     Path("text").write_text("no folder")
     save_file({"latents": torch.zeros(2, 16)}, "other")
     save_file({"styles": torch.zeros(2, 8)}, "short")
+    save_file({"styles": torch.full((2, 16), torch.nan)}, "broken")
     error = error_of(capsys, *arguments)
     assert error.startswith(expected)
     assert len(error) == len(expected) or not expected.endswith(".")

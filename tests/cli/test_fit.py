@@ -373,9 +373,16 @@ def test_a_damaged_checkpoint_is_one_sentence(in_tmp, capsys):
         capsys, "validate", "--ckpt_path", "none.ckpt"
     )
     assert "bad.ckpt cannot be read as a checkpoint" in error_of(capsys, "validate", "--ckpt_path", "bad.ckpt")
+    torch.save({"state_dict": {"weight": torch.randn(10_000)}}, "whole.ckpt")
+    Path("cut.ckpt").write_bytes(Path("whole.ckpt").read_bytes()[:20_000])
+    error = error_of(capsys, "validate", "--ckpt_path", "cut.ckpt")
+    assert "cut.ckpt cannot be read as a checkpoint (" in error
+    assert ". " not in error.strip()
     for start in ("t,1", "epoch,step", "s"):
         Path("text.ckpt").write_text(start)
-        assert "text.ckpt cannot be read as a checkpoint" in error_of(capsys, "validate", "--ckpt_path", "text.ckpt")
+        error = error_of(capsys, "validate", "--ckpt_path", "text.ckpt")
+        assert "text.ckpt cannot be read as a checkpoint" in error
+        assert ". " not in error.strip()
     assert "other.ckpt holds no state_dict" in error_of(capsys, "validate", "--ckpt_path", "other.ckpt")
     with pytest.raises(GenmodelsError, match=r"nothing\.ckpt does not exist"):
         load_model("nothing.ckpt")

@@ -133,6 +133,7 @@ def error_of(capsys, *arguments):
         ("photo.png", ("--output", "a.jpg"), "--output is a.jpg; expected a file name that ends in .png."),
         ("photo.png", ("--output", "folder.png"), "--output is folder.png; expected a file name that ends in .png."),
         ("none.png", (), "--input none.png does not exist; expected a picture or a folder."),
+        ("", (), "--input '' does not exist; expected a picture or a folder."),
         ("text.png", (), "text.png is damaged or no picture (of no known format)."),
         (
             "photo.png",
@@ -149,6 +150,13 @@ def test_what_is_wrong_is_one_sentence(checkpoint, photo, capsys, source, option
         Path(folder).mkdir()
     Path("text.png").write_text("no picture")
     assert error_of(capsys, checkpoint, source, *options) == said
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_search(checkpoint, photo, capsys, monkeypatch):
+    monkeypatch.setattr("lightning_genmodels.cli.project.project_images", lambda *_, **__: pytest.fail("searched"))
+    Path("text").write_text("no folder")
+    said = "--output text/a.png cannot be written (File exists)."
+    assert error_of(capsys, checkpoint, photo, "--output", "text/a.png") == said
 
 
 def test_a_folder_without_pictures_and_an_unknown_distance_are_named(checkpoint, photo, capsys):

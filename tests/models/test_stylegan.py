@@ -1,11 +1,14 @@
 """StyleGAN's training and its use."""
 
 import copy
+import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.nn.functional import softplus
 from toy import fit
 
 from datamodules import DigitsDataModule
@@ -13,6 +16,8 @@ from lightning_genmodels import GenmodelsError, StyleGAN
 from lightning_genmodels.callbacks import BestCheckpoint
 from lightning_genmodels.losses.penalties import path_lengths
 from lightning_genmodels.metrics import DensityCoverage, PrecisionRecall
+from lightning_genmodels.models.growing import faded
+from lightning_genmodels.models.splitting import parts_of_groups
 
 SIZE = 16
 
@@ -40,6 +45,8 @@ def loader(batches=4, batch_size=8, channels=1):
         ({"growing": True, "start_size": 32}, "start_size is 32; expected one of 4, 8, 16"),
         ({"style_mixing": 1.1}, r"style_mixing is 1.1; expected in \[0, 1\]"),
         ({"augmentation": "always"}, "augmentation is 'always'; expected one of none, fixed, adaptive"),
+        ({"output_activation": "relu"}, "output_activation is 'relu'; expected one of linear, tanh"),
+        ({"path_length_weight": float("inf")}, "path_length_weight is inf; expected 0 or more, and finite"),
         ({"ema_images": -1}, "ema_images is -1; expected 0 or more"),
         ({"penalty_interval": 0}, "penalty_interval is 0; expected 1 or more"),
         ({"score_count": 5}, "score_count is 5; expected 6 or more"),
@@ -75,6 +82,39 @@ def test_a_truncation_of_0_draws_one_image_and_less_truncation_more_varied_ones(
         gan.sample(64, generator=torch.Generator().manual_seed(0), truncation=t).std(0).mean() for t in (0.2, 0.6, 1)
     ]
     assert 0 < spread[0] < spread[1] < spread[2]
+
+
+def test_samples_are_not_truncated_where_nothing_says_so():
+    gan = model()
+    fit(gan, loader())
+    source = torch.Generator().manual_seed(0)
+    images, truncated = (gan.sample(4, generator=source.manual_seed(0), **t) for t in ({}, {"truncation": 0.7}))
+    torch.testing.assert_close(images, gan.sample(4, generator=source.manual_seed(0), truncation=1))
+    assert not torch.allclose(images, truncated, atol=1e-3)
+    gan.on_predict_epoch_start()
+    noise = gan.scores.noise.clone_state()
+    torch.testing.assert_close(
+        gan.predict_step((torch.zeros(4, 1, SIZE, SIZE),), 0), gan.sample(4, generator=noise, truncation=1)
+    )
+    with pytest.raises(GenmodelsError, match="sample: truncation is nan; expected a share"):
+        gan.sample(1, truncation=float("nan"))
+
+
+def test_a_truncated_path_lies_between_truncated_images():
+    gan = model()
+    gan.style_average.normal_()
+    z0, z1 = torch.randn(2, 3, 16)
+    path = gan.interpolate(z0, z1, 3, truncation=0.5)
+    torch.testing.assert_close(path[:, 0], gan.synthesize(gan.styles(z0, 0.5)).clamp(0, 1))
+
+
+def test_a_tanh_keeps_images_within_their_range():
+    torch.manual_seed(2)
+    latents = 3 * torch.randn(64, 16)
+    bounded, linear = (model(output_activation=name)(latents) for name in ("tanh", "linear"))
+    assert 0 <= bounded.min() < bounded.max() <= 1
+    assert linear.min() < 0
+    assert linear.max() > 1
 
 
 def test_styles_are_mixed_from_a_drawn_layer_on_for_that_share_of_the_images():
@@ -186,6 +226,82 @@ def test_large_batches_are_split_as_the_images_grow():
     assert parts == [1, 2, 8]
 
 
+@pytest.mark.parametrize(("pixels", "parts"), [(50_000, 4), (32 * 64**2, 1), (16 * 64**2, 2), (2 * 64**2, 16)])
+def test_a_split_keeps_the_groups_that_the_discriminator_compares(pixels, parts):
+    """32 images of 64 pixels in three parts would be 11, 11 and 10, without a deviation; two at once have one."""
+    assert parts_of_groups(32, math.ceil(32 * 64**2 / pixels), 4) == parts
+
+
+def test_r1_is_of_real_images_and_as_much_larger_as_it_is_rarer():
+    """Of a critic whose slope is the image itself, so that the penalty is half its squared length."""
+    gan, found = model(penalty_weight=0.5, penalty_interval=4), []
+    gan.discriminator.forward = lambda images: images.square().flatten(1).sum(1) / 2
+
+    class Watched(StyleGAN):
+        def discriminator_loss(self, batch, fake):
+            terms = super().discriminator_loss(batch, fake)
+            real = (2 * batch[0] - 1).square().flatten(1).sum(1).mean() / 2
+            found.append("r1" in terms and (terms["r1"] / real).item())
+            untouched = sum(p.sum() for p in self.discriminator.parameters()) * 0  # which backward wants
+            return {name: term + untouched for name, term in terms.items()}
+
+        def generator_loss(self, batch, fake):
+            return {"generator": fake.mean()}
+
+    gan.__class__ = Watched
+    fit(gan, loader(batches=9))
+    assert [bool(ratio) for ratio in found] == [n % 4 == 0 for n in range(9)]
+    assert found[::4] == pytest.approx([0.5 * 4] * 3)
+
+
+def test_both_losses_are_the_non_saturating_ones_of_augmented_images():
+    gan = model(penalty_weight=0, augmentation="fixed", augmentation_probability=1.0)
+    gan.trainer = SimpleNamespace(global_step=0)
+    seen = []
+    gan.augment.forward = lambda images, noise: seen.append(images) or images / 2
+    images, fake = torch.rand(8, 1, SIZE, SIZE), torch.rand(8, 1, SIZE, SIZE) - 0.5
+    real, made = gan.discriminator((2 * images - 1) / 2), gan.discriminator(fake / 2)
+    terms = gan.discriminator_loss((images,), fake)
+    torch.testing.assert_close(terms, {"discriminator": softplus(-real).mean() + softplus(made).mean()})
+    torch.testing.assert_close(gan.generator_loss((images,), fake), {"generator": softplus(-made).mean()})
+    torch.testing.assert_close(seen, [2 * images - 1, fake, fake])
+
+
+def test_real_images_fade_in_with_the_generated_ones():
+    gan = model(penalty_weight=0, growing=True, start_size=4)
+    gan._grow_to(1.25)
+    images, fake = torch.rand(8, 1, SIZE, SIZE), torch.rand(8, 1, SIZE, SIZE)
+    real = gan.discriminator(faded(2 * images - 1, 1.25, SIZE))
+    expected = softplus(-real).mean() + softplus(gan.discriminator(fake)).mean()
+    torch.testing.assert_close(gan.discriminator_loss((images,), fake)["discriminator"], expected)
+
+
+def test_styles_are_mixed_within_the_layers_in_use():
+    gan = model(growing=True, start_size=4, style_mixing=1.0)
+    gan.noise.manual_seed(0)
+    styles = gan._mixed_styles(500)
+    changes = (styles[:, 1:] != styles[:, :-1]).any(2)
+    assert changes.any(0).tolist() == [True, False, False, False, False]
+
+
+def test_fixed_networks_learn_by_the_rate_that_was_asked_for():
+    gan = StyleGAN((1, 128, 128), 4, 2, 1, learning_rate=0.01, penalty_interval=1)
+    images = torch.rand(1, 2, 1, 128, 128)
+    trainer = fit(gan, torch.utils.data.DataLoader(images, batch_size=None, collate_fn=lambda b: (b,)))
+    assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [0.01, 0.01]
+
+
+def test_the_mean_style_has_half_a_percent_from_each_batch():
+    gan = model()
+    gan.generator.style_average.fill_(1.0)
+    gan.noise.manual_seed(0)
+    latents = gan._latents(16, gan.noise)[:8]
+    gan.noise.manual_seed(0)
+    gan._mixed_styles(8)
+    expected = 0.995 + 0.005 * gan.generator.styles(latents).mean(0)
+    torch.testing.assert_close(gan.generator.style_average, expected.detach())
+
+
 def test_path_lengths_of_a_linear_generator():
     torch.manual_seed(0)
     weight, styles = torch.randn(16 * 16, 12), torch.randn(500, 3, 12, requires_grad=True)
@@ -212,9 +328,19 @@ def test_the_penalty_on_path_lengths_by_hand():
 
 def test_path_lengths_are_penalised_on_every_fourth_step_of_the_generator():
     gan, steps = model(path_length_weight=2.0, discriminator_steps=2), []
-    gan._path_length_penalty = lambda batch: steps.append(gan.trainer.global_step) or gan.generator.style_average.sum()
+    gan._path_length_penalty = lambda batch: steps.append(gan.trainer.global_step) or torch.tensor(3.0)
+    terms = []
+
+    class Watched(StyleGAN):
+        def generator_loss(self, batch, fake):
+            terms.append(super().generator_loss(batch, fake))
+            return terms[-1]
+
+    gan.__class__ = Watched
     fit(gan, loader(batches=20))
     assert steps == [1, 9, 17]
+    assert terms[0]["path_length"].item() == 2 * 4 * 3  # as much larger as it is rarer
+    assert "path_length" not in terms[1]
 
 
 def test_adaptive_augmentation_rises_while_real_images_are_told_apart_and_falls_again():

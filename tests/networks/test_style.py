@@ -201,6 +201,72 @@ def test_a_block_of_the_discriminator_with_and_without_a_way_around():
     torch.testing.assert_close(block(x), made)
 
 
+def scaled(x, layer, gain, rate=1.0):
+    """By hand what an equalised layer does to x."""
+    weight = layer.weight * gain * rate / math.sqrt(layer.weight[0].numel())
+    bias = 0 if layer.bias is None else layer.bias * rate
+    if layer.weight.ndim == 2:
+        return x @ weight.T + bias
+    return functional.conv2d(x, weight, None, padding=layer.weight.shape[2] // 2) + (
+        bias.view(-1, 1, 1) if layer.bias is not None else 0
+    )
+
+
+def random_biases(network):
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(("bias", "noise_weight")):
+                parameter.normal_()
+
+
+def leaky(x):
+    return functional.leaky_relu(x, 0.2)
+
+
+def repeated(x):
+    return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_the_generator_beside_its_plain_formulation(bounded):
+    torch.manual_seed(0)
+    network = StyleGenerator(8, 3, latent_dim=12, width=8, mapping_depth=2, growing=True, bounded=bounded)
+    assert torch.equal(network.synthesis.constant, torch.ones(1, 8, 4, 4))
+    random_biases(network)
+    z, noises = torch.randn(4, 12), [torch.randn(4, 1, size, size) for size in (4, 4, 8, 8)]
+    w = z / z.square().mean(1, keepdim=True).sqrt()
+    for layer in list(network.mapping)[::2]:
+        w = leaky(scaled(w, layer, math.sqrt(2), rate=0.01))
+    x = network.synthesis.constant
+    for number, layer in enumerate(network.synthesis.layers):
+        if number:
+            x = scaled(repeated(x) if number == 2 else x, layer.conv, math.sqrt(2))
+            x = blur(x) if number == 2 else x
+        x = leaky(x + layer.noise_weight * noises[number] + layer.bias)
+        scale, shift = scaled(w, layer.style, 1.0)[:, :, None, None].chunk(2, 1)
+        x = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), keepdim=True, correction=0) + 1e-8).sqrt()
+        x = x * (scale + 1) + shift
+    image = scaled(x, network.synthesis.to_image[1], 1.0)
+    torch.testing.assert_close(
+        network(network.styles(z), noises), image.tanh() if bounded else image, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_the_discriminator_beside_its_plain_formulation():
+    torch.manual_seed(0)
+    network, gain = StyleDiscriminator(8, 3, 6, growing=True), math.sqrt(2)
+    random_biases(network)
+    images = torch.randn(8, 3, 8, 8)
+    x = leaky(scaled(images, network.from_image[1], gain))
+    block = network.blocks[0]
+    x = leaky(scaled(x, block.conv0, gain))
+    x = leaky(functional.avg_pool2d(scaled(blur(x), block.conv1, gain), 2))
+    deviation = (x.unflatten(0, (4, 2)).var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    x = torch.cat([x, deviation.repeat(4).view(8, 1, 1, 1).expand(8, 1, 4, 4)], 1)
+    x = leaky(scaled(leaky(scaled(x, network.conv, gain)).flatten(1), network.linear, gain))
+    torch.testing.assert_close(network(images), scaled(x, network.head, 1.0).flatten(), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("growing", [False, True])
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (64, 3), (256, 3)])
 def test_images_of_every_size_are_made_and_judged(size, channels, growing):
