@@ -169,7 +169,7 @@ class PairedImagesDataModule(FileDataModule):
 
     @property
     def target_channels(self) -> int:
-        """Channels of the target: 3, or the number of classes."""
+        """Channels of the target, 3 or the number of classes."""
         return self.target_classes or 3
 
     @property

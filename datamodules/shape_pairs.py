@@ -65,7 +65,7 @@ class ShapePairsDataModule(SplitDataModule):
 
     @property
     def target_channels(self) -> int:
-        """Channels of the target: 3, or the number of classes."""
+        """Channels of the target, 3 or the number of classes."""
         return self.target_classes or 3
 
     def read_splits(self, names: tuple[str, ...]) -> dict[str, Split]:

@@ -98,8 +98,8 @@ show(torch.cat([real[:32], model.sample(64, generator=source())]), 16, 12, "two 
 # %% [markdown]
 # Many samples are digits that one recognises; others lie between two digits, or are blots. That is what the scores
 # say: about half of the samples lie among the digits, and most digits have no sample beside them. The packaged
-# configuration `stylegan_digits` is twice as wide and sees four times as many images; it has a precision of .65 and a
-# coverage of .53.
+# configuration `stylegan_digits` is twice as wide and sees four times as many images; it has a precision of .62 and a
+# coverage of .60.
 
 # %% [markdown]
 # ## Which layers decide what?

@@ -107,7 +107,7 @@ class GenerationScores(Callback):
 
     @property
     def state_key(self) -> str:
-        """Lightning's: a run may have several of these, as of other features."""
+        """Lightning's property; a run may have several of these, as of other features."""
         return f"{type(self).__name__}{(self.features, self.modes, self.sliced_wasserstein, self.similarity)}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +76,8 @@ def expand(argv: list[str]) -> Arguments:
     elif command == "fit" and not (configs or chooses(others, "model") or chooses(others, "data")):
         configs, name = [resolve_config(DEFAULT_CONFIG)], DEFAULT_CONFIG
     words = " ".join(others).replace("=", " ")
-    if "--trainer.logger TensorBoardLogger" in words and "--trainer.logger.save_dir" not in words:
+    placed = re.search(r"--trainer\.logger (?:[\w.]+\.)?(?:TensorBoard|CSV)Logger\b", words)
+    if placed and "--trainer.logger.save_dir" not in words:
         others += ["--trainer.logger.save_dir", "."]  # it has no default; the run's folder takes its place
     argv = [command, *(part for config in configs for part in ("--config", config)), *others]
     if checkpoint is not None:

@@ -11,13 +11,17 @@ from lightning_genmodels.cli.runs import say
 
 def tell_results(trainer: Trainer, run: Path, best: BestCheckpoint | None) -> None:
     """Says where the checkpoints and the pictures lie."""
+    place = run / "checkpoints" / "best.ckpt"
     if best is not None and best.best_model_path:
         assert best.best_model_score is not None
         score = float(best.best_model_score)  # infinite where it was not a number
         told = f"{best.monitor} {score:.4g}" if math.isfinite(score) else f"{best.monitor} is not a number yet"
-        say(f"Best checkpoint: {run / 'checkpoints' / 'best.ckpt'} ({told})")
+        if place.is_file():  # it is another run's where this one went on from a checkpoint and was over at once
+            say(f"Best checkpoint: {place} ({told})")
     elif best is not None and best.monitor in trainer.callback_metrics:  # which came while the images were growing
         say("No best checkpoint: there was no validation yet of images that have grown to their size.")
+    elif best is not None and not trainer.datamodule.val_dataloader():  # type: ignore[attr-defined]
+        say("No best checkpoint: the data hold nothing out for validation.")
     elif best is not None:
         epochs, interval = trainer.check_val_every_n_epoch, trainer.val_check_interval
         option = "val_check_interval" if epochs is None else "check_val_every_n_epoch"

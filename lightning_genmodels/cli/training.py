@@ -31,6 +31,7 @@ from lightning_genmodels.cli.messages import shorten
 from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run, say
 from lightning_genmodels.cli.weights import check_weights_fit, copy_matching_weights
 from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.models.base import AdversarialModel
 
 
 class Parser(LightningArgumentParser):
@@ -41,6 +42,10 @@ class Parser(LightningArgumentParser):
         if not self.exit_on_error:  # a parser of jsonargparse's own, for the options of one class
             super().error(message, ex)
         raise GenmodelsError(shorten(message)) from ex
+
+
+# Options of the Trainer that are the model's own where it steps its optimizers by itself, and what does nothing.
+BY_ITSELF = {"gradient_clip_val": ("gradient_clip", 0), "accumulate_grad_batches": ("accumulate", 1)}
 
 
 class GenmodelsCLI(CheckpointNeutralCLI):
@@ -66,6 +71,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """LightningCLI's hook; its own version warns about arguments that do not come from sys.argv."""
         self.config = parser.parse_args(self.arguments.argv)
+        seed = self.config[self.config.subcommand].seed_everything
+        if not isinstance(seed, bool) and seed is not None and not 0 <= seed < 2**32:
+            raise GenmodelsError(f"--seed_everything is {seed}; expected 0 to 2^32 - 1.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """LightningCLI's hook."""
@@ -157,6 +165,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """LightningCLI's hook: adds our loggers and callbacks to those of the user."""
         trainer = self.config_init[self.subcommand].trainer
+        for name in ("check_val_every_n_epoch", "accumulate_grad_batches"):
+            if trainer[name] is not None and trainer[name] < 1:
+                raise GenmodelsError(f"--trainer.{name} is {trainer[name]}; expected 1 or more.")
         callbacks = [*as_list(trainer.callbacks), ExactResume()]
         if self.subcommand == "fit":
             checkpoint = self.arguments.checkpoint
@@ -167,7 +178,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             callbacks.append(PredictionWriter(self.run / "predictions"))
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, ValueError, ModuleNotFoundError) as error:
             # Raised by the Trainer's constructor, it speaks of an option of the user's, as "no GPU found".
             raise GenmodelsError(f"trainer: {one_line(error)}") from error
 
@@ -194,6 +205,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         options.pictures.dirpath = str(self.run / "pictures")
         options.table.dirpath = str(self.run / "tables")
         callbacks: list[Callback] = [options.pictures, options.table]
+        if options.trainer.enable_checkpointing is False:
+            return callbacks
         if metric is not None and options.trainer.limit_val_batches != 0:
             self.best = BestCheckpoint(folder, metric, mode)
             callbacks.append(self.best)
@@ -204,6 +217,11 @@ class GenmodelsCLI(CheckpointNeutralCLI):
 
     def before_fit(self) -> None:
         """LightningCLI's hook."""
+        for name, (own, neutral) in BY_ITSELF.items() if isinstance(self.model, AdversarialModel) else ():
+            value = self.config_init[self.subcommand].trainer[name]
+            if value not in (None, neutral):
+                kind = type(self.model).__name__
+                raise GenmodelsError(f"--trainer.{name}: {kind} steps by itself; expected --model.{own} {value}.")
         if self.arguments.checkpoint is not None:
             return
         if self.options.init_from is not None:
@@ -224,7 +242,9 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                     warnings.filterwarnings("ignore", message=".*could not find the monitored key")
                 start_loggers(self.trainer.loggers, self.options)
                 self.trainer.fit(model, **kwargs)
-        except (MisconfigurationException, ValueError) as error:  # known only once the data or the metrics are
+        except (MisconfigurationException, ValueError, RuntimeError) as error:  # known once the data or metrics are
+            if str(error).startswith("Early stopping conditioned on metric"):
+                raise GenmodelsError(f"--trainer.callbacks: {one_line(error)}") from error
             if re.match(r"\s*`val_check_interval", str(error)):
                 raise GenmodelsError(one_line(error)) from error
             if re.match(r"\s*`ModelCheckpoint\(monitor", str(error)):
@@ -234,6 +254,8 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                     f"{', '.join(logged)}, or --trainer.callbacks GenerationScores, which logs scores of samples, "
                     "and its every_n_validations to be 1."
                 ) from error
+            if isinstance(error, MisconfigurationException):
+                raise GenmodelsError(one_line(error)) from error
             raise
         except SystemExit:  # what Lightning makes of Ctrl-C
             say(f"Interrupted at step {self.trainer.global_step}; {name_last_good(self.trainer)}.")

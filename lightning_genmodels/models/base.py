@@ -147,7 +147,7 @@ class AdversarialModel(LightningModule):
 
     @property
     def averaged_generator(self) -> nn.Module:
-        """The generator to draw samples with: the average where there is one."""
+        """The generator to draw samples with, which is the average where there is one."""
         return self.generator if self.generator_ema is None else self.generator_ema
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -295,6 +295,8 @@ class AdversarialModel(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Lightning's hook."""
+        if not hasattr(self, "discriminator"):
+            raise GenmodelsError(f"{type(self).__name__} has no networks; expected build_networks() in its __init__.")
         if any(True for _ in self.discriminator.parameters()):
             allow_unused_parameters(self.trainer.strategy)  # those of the network whose turn it is not
 

@@ -140,8 +140,14 @@ def finite_sum(module: LightningModule, terms: dict[str, Tensor]) -> Tensor:
     """The sum of a loss's terms.
 
     Raises:
-        GenmodelsError: where it is not finite, with the term, the step and the last good checkpoint.
+        GenmodelsError: where they are no dict; where the sum is not finite, with the term, the step and the last good
+            checkpoint.
     """
+    if not isinstance(terms, dict) or not terms:
+        raise GenmodelsError(
+            f"{type(module).__name__}: a loss is a {type(terms).__name__}; expected a dict with a name for each term, "
+            "such as {'generator': loss}."
+        )
     total = reduce(add, terms.values())
     if not math.isfinite(total.item()):
         name = next((n for n, value in terms.items() if not math.isfinite(value.item())), " + ".join(terms))

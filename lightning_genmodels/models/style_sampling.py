@@ -37,12 +37,12 @@ class StyleSampling(AdversarialModel):
 
     @property
     def averaged_generator(self) -> StyleGenerator:
-        """The generator to draw samples with: the average where there is one."""
+        """The generator to draw samples with, which is the average where there is one."""
         return self.generator if self.generator_ema is None else self.generator_ema
 
     @property
     def style_layers(self) -> int:
-        """L, how many layers take a style: two for each size."""
+        """L, how many layers take a style, two for each size."""
         return len(self.generator.synthesis.layers)
 
     @property

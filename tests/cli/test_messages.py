@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from command import genmodels
+from command import QUIET, fit, genmodels
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,29 @@ from command import genmodels
         ),
         ("--trainer.callbacks EarlyStopping", "--trainer.callbacks.monitor is missing; expected a value."),
         ("extra", "extra: no such option."),
+        (
+            "--config trainer.yaml",
+            "--data and --model are missing; expected the name of a class each, or a configuration with them.",
+        ),
+        (
+            "--config vae_digits --trainer.logger.project digits",
+            "--trainer.logger is digits; expected the name of a class, as package.module.Class, and its own",
+        ),
+        (
+            "--trainer.gradient_clip_val 1",
+            "--trainer.gradient_clip_val: GAN steps by itself; expected --model.gradient",
+        ),
+        (
+            "--trainer.accumulate_grad_batches 2",
+            "--trainer.accumulate_grad_batches: GAN steps by itself; expected --model.accumulate 2.",
+        ),
+        ("--trainer.check_val_every_n_epoch 0", "--trainer.check_val_every_n_epoch is 0; expected 1 or more."),
+        (
+            "--config vae_digits --trainer.accumulate_grad_batches 0",
+            "--trainer.accumulate_grad_batches is 0; expected 1 or more.",
+        ),
+        ("--seed_everything -1", "--seed_everything is -1; expected 0 to 2^32 - 1."),
+        ("--trainer.precision transformer-engine", "trainer: Requirement 'transformer_engine"),
     ],
 )
 def test_jsonargparses_reports_become_one_sentence(in_tmp, capsys, arguments, expected):
@@ -98,6 +121,7 @@ def test_jsonargparses_reports_become_one_sentence(in_tmp, capsys, arguments, ex
     (in_tmp / "callbacks.yaml").write_text(
         "model: GAN\ndata: DigitsDataModule\ntrainer:\n  callbacks:\n  - class_path: EarlyStoping\n"
     )
+    (in_tmp / "trainer.yaml").write_text("trainer:\n  max_epochs: 1\n")
     assert genmodels("fit", *arguments.split()) == 2
     captured = capsys.readouterr().err.strip().splitlines()
     assert len(captured) == 1
@@ -120,3 +144,37 @@ def test_a_logger_whose_package_is_not_installed_is_one_sentence(in_tmp, monkeyp
         told
     )
     assert not list((in_tmp / "runs").iterdir())
+
+
+def test_early_stopping_by_a_metric_that_is_missing_is_one_sentence(in_tmp, capsys):
+    stop = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/x")
+    short = ("--trainer.limit_train_batches", 1, "--trainer.check_val_every_n_epoch", 1, "--trainer.max_epochs", 1)
+    assert genmodels("fit", "--config", "gan_digits", *stop, *short, *QUIET) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("genmodels: --trainer.callbacks: Early stopping conditioned on metric `val/x` which is not")
+
+
+def test_training_without_checkpoints(in_tmp, capsys):
+    fit("--trainer.max_steps", 1, "--trainer.enable_checkpointing", "false")
+    assert not list(in_tmp.rglob("*.ckpt"))
+    assert "heckpoint" not in capsys.readouterr().out
+
+
+def test_data_without_validation_are_named_where_there_is_no_best_checkpoint(in_tmp, capsys):
+    fit("--trainer.max_steps", 1, "--data.val_fraction", 0)
+    assert "No best checkpoint: the data hold nothing out for validation.\n" in capsys.readouterr().out
+
+
+def test_a_best_checkpoint_of_another_run_is_not_said_to_lie_in_this_one(in_tmp, capsys):
+    fit("--trainer.limit_train_batches", 1, "--trainer.check_val_every_n_epoch", 1, "--trainer.max_epochs", 1)
+    assert "Best checkpoint: runs/gan_digits/0/checkpoints/best.ckpt" in capsys.readouterr().out
+    fit("--ckpt_path", "runs/gan_digits/0/checkpoints/last.ckpt", "--trainer.max_epochs", 1)
+    told = capsys.readouterr().out
+    assert "Nothing was trained" in told
+    assert "Best checkpoint" not in told
+
+
+@pytest.mark.parametrize("logger", ["CSVLogger", "lightning.pytorch.loggers.CSVLogger"])
+def test_a_logger_of_files_needs_no_folder(in_tmp, logger):
+    fit("--trainer.max_steps", 1, "--trainer.logger", logger)
+    assert (in_tmp / "runs/gan_digits/0/checkpoints/last.ckpt").exists()

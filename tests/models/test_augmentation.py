@@ -52,3 +52,32 @@ def test_a_generator_gets_the_gradient_through_every_change():
 def test_the_mean_grey_of_many_images_is_moved_by_no_change_on_average():
     images = torch.full((4000, 3, 16, 16), 0.5)
     assert augment(images, 1.0, draws()).mean().item() == pytest.approx(0.5 * 1.06, abs=0.02)  # E 2^N(0, .5^2)
+
+
+def share_like(made, other):
+    return ((made - other).abs().amax((1, 2, 3)) < 1e-3).float().mean().item()
+
+
+def test_images_are_mirrored_left_to_right_and_turned_by_quarters():
+    torch.manual_seed(0)
+    images = (2 * torch.rand(1, 1, 8, 8) - 1).expand(10_000, -1, -1, -1)
+    made = augment(images, 0.1, draws())
+    others = 0.9**7  # none of those that always change an image
+    assert share_like(made, images.flip(3)) == pytest.approx(others * 0.05 * 0.925, abs=0.006)
+    for turns in (1, 2, 3):
+        turned = images.rot90(turns, (2, 3))
+        assert share_like(made, turned) == pytest.approx(others * 0.95 * 0.025, abs=0.004)
+    assert share_like(made, images.flip(2)) < 0.004  # mirrored and turned
+
+
+def test_colours_get_more_or_less_saturated_around_their_grey():
+    torch.manual_seed(0)
+    images = (torch.rand(1, 3, 8, 8) - 0.5).expand(4000, -1, -1, -1)
+    made = augment(images, 0.1, draws())
+    grey, chroma = images.mean(1, keepdim=True), images - images.mean(1, keepdim=True)
+    kept = (made.mean(1, keepdim=True) - grey).abs().amax((1, 2, 3)) < 1e-4
+    factors = ((made - made.mean(1, keepdim=True)) / chroma)[kept].flatten(1)
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors), rtol=1e-2, atol=1e-2)
+    changed = factors[(factors[:, 0] - 1).abs() > 1e-3, 0]
+    assert len(changed) / 4000 == pytest.approx(0.9**7 * 0.95 * 0.925 * 0.1 / 0.9, abs=0.02)
+    assert changed.log2().std().item() == pytest.approx(1, abs=0.15)

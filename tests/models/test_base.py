@@ -412,3 +412,18 @@ def test_the_noise_is_a_function_of_seed_batch_and_nothing_else():
     assert torch.equal(one, same)
     assert len(one.unique(dim=0)) == BATCHES
     assert not torch.isin(one, other).any()
+
+
+def test_a_model_whose_networks_were_not_built_and_a_loss_that_is_no_dict_are_named():
+    class Unbuilt(Toy):
+        def build_networks(self):
+            pass
+
+    class Plain(Toy):
+        def generator_loss(self, batch, fake):
+            return super().generator_loss(batch, fake)["generator"]
+
+    with pytest.raises(GenmodelsError, match="Unbuilt has no networks; expected build_networks"):
+        fit(Unbuilt(), toy_loader())
+    with pytest.raises(GenmodelsError, match="Plain: a loss is a Tensor; expected a dict"):
+        fit(Plain(), toy_loader())

@@ -213,8 +213,9 @@ def test_a_metric_that_is_missing_is_said_before_the_images_have_grown(tmp_path)
             enable_checkpointing=True, callbacks=[best])  # fmt: skip
 
 
-def test_large_batches_are_split_as_the_images_grow():
-    gan = model(growing=True, start_size=4, fade_images=0, stable_images=8, pixels_at_once=4 * 64)
+@pytest.mark.parametrize(("pixels", "expected"), [(4 * 64, [1, 2, 8]), (300, [1, 2, 7])])
+def test_large_batches_are_split_as_the_images_grow(pixels, expected):
+    gan = model(growing=True, start_size=4, fade_images=0, stable_images=8, pixels_at_once=pixels)
     parts = []
 
     class Watched(StyleGAN):
@@ -223,7 +224,7 @@ def test_large_batches_are_split_as_the_images_grow():
     gan.__class__ = Watched
     Watched.on_train_batch_end = lambda self, *_: parts.append(self.accumulate)
     fit(gan, loader(batches=3))
-    assert parts == [1, 2, 8]
+    assert parts == expected
 
 
 @pytest.mark.parametrize(("pixels", "parts"), [(50_000, 4), (32 * 64**2, 1), (16 * 64**2, 2), (2 * 64**2, 16)])
@@ -391,11 +392,11 @@ def test_one_style_for_all_layers_is_that_style_in_each():
 
 
 def test_it_learns_digits():
-    gan = model(width=16, latent_dim=32, mapping_depth=4, learning_rate=3e-3, ema_images=2000)
+    gan = model(width=16, latent_dim=32, mapping_depth=4, output_activation="tanh", learning_rate=3e-3, ema_images=2000)
     data = DigitsDataModule(image_size=SIZE, batch_size=32)
     data.setup()
     real = torch.cat([data.to_float(batch).image for batch in data.train_dataloader()])
-    floors = {"precision_digits": 0.1, "coverage_digits": 0.06}
+    floors = {"precision_digits": 0.15, "coverage_digits": 0.12}
 
     def scores():
         found = {}
