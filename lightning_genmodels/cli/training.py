@@ -138,6 +138,15 @@ class GenmodelsCLI(CheckpointNeutralCLI):
             check_links(self.model, self.datamodule, self._given)
             if self.arguments.checkpoint is not None:
                 check_weights_fit(self.model, self.arguments.checkpoint)
+            elif self.options.init_from is not None:
+                copy_matching_weights(self.model, self.options.init_from)
+            elif frozen := getattr(self.model, "frozen_layers", 0):
+                raise GenmodelsError(
+                    f"--model.frozen_layers is {frozen} in a new model, whose layers are random; expected --init_from "
+                    "with the checkpoint that they come from."
+                )
+            if self.subcommand == "fit" and isinstance(self.model, AdversarialModel):
+                self._check_steps_options()
             ready = True
         except ValueError as error:  # jsonargparse's
             if isinstance(self._failure, MisconfigurationException):  # from a constructor of Lightning's
@@ -148,6 +157,13 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         finally:
             if not ready:
                 discard_if_empty(self.run)  # a run that did not start leaves no number behind
+
+    def _check_steps_options(self) -> None:
+        for name, (own, neutral) in BY_ITSELF.items():
+            value = self.config_init[self.subcommand].trainer[name]
+            if value not in (None, neutral):
+                kind = type(self.model).__name__
+                raise GenmodelsError(f"--trainer.{name}: {kind} steps by itself; expected --model.{own} {value}.")
 
     def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
         """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
@@ -214,23 +230,6 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         return [*callbacks, LastCheckpoint(folder / "last.ckpt", options.checkpoint.every_n_steps)]
 
     # Running
-
-    def before_fit(self) -> None:
-        """LightningCLI's hook."""
-        for name, (own, neutral) in BY_ITSELF.items() if isinstance(self.model, AdversarialModel) else ():
-            value = self.config_init[self.subcommand].trainer[name]
-            if value not in (None, neutral):
-                kind = type(self.model).__name__
-                raise GenmodelsError(f"--trainer.{name}: {kind} steps by itself; expected --model.{own} {value}.")
-        if self.arguments.checkpoint is not None:
-            return
-        if self.options.init_from is not None:
-            copy_matching_weights(self.model, self.options.init_from)
-        elif frozen := getattr(self.model, "frozen_layers", 0):
-            raise GenmodelsError(
-                f"--model.frozen_layers is {frozen} in a new model, whose layers are random; expected --init_from with "
-                "the checkpoint that they come from."
-            )
 
     def fit(self, model: LightningModule, **kwargs: Any) -> None:
         """LightningCLI's hook: runs the training and says how it ended."""

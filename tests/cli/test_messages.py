@@ -126,6 +126,7 @@ def test_jsonargparses_reports_become_one_sentence(in_tmp, capsys, arguments, ex
     captured = capsys.readouterr().err.strip().splitlines()
     assert len(captured) == 1
     assert captured[0].startswith(f"genmodels: {expected}")
+    assert not list(in_tmp.glob("runs/*/*")), "a run that did not start leaves no number behind"
 
 
 def test_an_error_within_a_users_module_keeps_its_traceback(in_tmp, monkeypatch):
