@@ -166,11 +166,11 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# L1 pulls all alike, however wrong they are and wherever. berHu does so up to a fifth of the batch's largest error,
-# and beyond it pulls the harder the more is wrong. Eigen compares logarithms: the same small error pulls nine times as
-# hard at 2 m as at 6 m, and too near is worse than too far. (It also forgives half of an error that a whole picture
-# shares.) Below them are three networks that differ in nothing else. Where eigen pulls, it helps: things nearer than
-# 2 m are read much better by it than by L1. Over all pixels the three differ little.
+# L1 pulls all alike, however wrong they are and wherever. berHu does so up to a fifth of the batch's largest error, and
+# beyond it pulls the harder the more is wrong. Eigen compares logarithms: the same small error pulls nine times as hard
+# at 2 m as at 6 m, and too near is worse than too far. (It also forgives half of an error that a whole picture shares.)
+# The second figure is of three networks that differ in nothing else. Where eigen pulls, it helps: things nearer than 2
+# m are read much better by it than by L1. Over all pixels the three differ little.
 
 # %% [markdown]
 # ## Is it a room, or only a map?

@@ -49,6 +49,8 @@ def place_logger(logger: Namespace, run: Path) -> None:
             arguments.resume = "allow"
     elif name == "TensorBoardLogger" and arguments.get("save_dir") in (None, "."):
         arguments.save_dir, arguments.name, arguments.version = str(run), "", "tensorboard"
+    elif name == "CSVLogger" and arguments.get("save_dir") in (None, "."):
+        arguments.save_dir, arguments.name, arguments.version = str(run), "", "csv"
 
 
 def start_loggers(loggers: list[Logger], options: Namespace) -> None:

@@ -64,12 +64,13 @@ def shorten(message: str) -> str:
     if unknown := re.search(r"does not accept (?:nested )?(?:option|key) '([^']+)'", message):
         return f"{unknown[1]}: no such option in the configuration{_suggest(unknown[1].split('.')[0], TOP_LEVEL)}."
     if several := re.search(r"required: (.*, .*)$", message, re.MULTILINE):
-        lacking = [f"--{name.rpartition('.')[2]}" for name in several[1].split(", ")]
-        return f"{' and '.join(lacking)} are missing; expected the name of a class each, or a configuration with them."
+        names = [name.rpartition(".")[2] for name in several[1].split(", ")]
+        wanted = "the name of a class each, or a configuration with them" if {*names} <= {*CLASSES} else "values"
+        return f"{' and '.join('--' + '.'.join([*keys[:1], name]) for name in names)} are missing; expected {wanted}."
     if missing := re.search(MISSING, message, re.MULTILINE):
         name = missing[1] or missing[2]
-        names = ", ".join(CLASSES.get(name, {}))
-        return f"--{'.'.join([*keys[:1], name])} is missing; expected {'one of ' + names if names else 'a value'}."
+        classes = ", ".join(CLASSES.get(name, {}))
+        return f"--{'.'.join([*keys[:1], name])} is missing; expected {'one of ' + classes if classes else 'a value'}."
     if keys:
         value = _class_name(message) or _value(message)
         if keys[0] in TRAINER_CLASSES and "instantiatable" in message:  # or an option of none

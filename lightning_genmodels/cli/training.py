@@ -1,5 +1,6 @@
 """`genmodels fit | validate | test | predict`: LightningCLI with run folders, exact resume and pictures."""
 
+import inspect
 import re
 import sys
 import warnings
@@ -145,8 +146,6 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                     f"--model.frozen_layers is {frozen} in a new model, whose layers are random; expected --init_from "
                     "with the checkpoint that they come from."
                 )
-            if self.subcommand == "fit" and isinstance(self.model, AdversarialModel):
-                self._check_steps_options()
             ready = True
         except ValueError as error:  # jsonargparse's
             if isinstance(self._failure, MisconfigurationException):  # from a constructor of Lightning's
@@ -157,13 +156,6 @@ class GenmodelsCLI(CheckpointNeutralCLI):
         finally:
             if not ready:
                 discard_if_empty(self.run)  # a run that did not start leaves no number behind
-
-    def _check_steps_options(self) -> None:
-        for name, (own, neutral) in BY_ITSELF.items():
-            value = self.config_init[self.subcommand].trainer[name]
-            if value not in (None, neutral):
-                kind = type(self.model).__name__
-                raise GenmodelsError(f"--trainer.{name}: {kind} steps by itself; expected --model.{own} {value}.")
 
     def _construct(self, class_type: type[Any], *args: Any, **kwargs: Any) -> Any:
         """Builds an object; jsonargparse would replace what its constructor raises by a list of types tried."""
@@ -181,9 +173,7 @@ class GenmodelsCLI(CheckpointNeutralCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """LightningCLI's hook: adds our loggers and callbacks to those of the user."""
         trainer = self.config_init[self.subcommand].trainer
-        for name in ("check_val_every_n_epoch", "accumulate_grad_batches"):
-            if trainer[name] is not None and trainer[name] < 1:
-                raise GenmodelsError(f"--trainer.{name} is {trainer[name]}; expected 1 or more.")
+        check_trainer(trainer, self.model)
         callbacks = [*as_list(trainer.callbacks), ExactResume()]
         if self.subcommand == "fit":
             checkpoint = self.arguments.checkpoint
@@ -253,8 +243,6 @@ class GenmodelsCLI(CheckpointNeutralCLI):
                     f"{', '.join(logged)}, or --trainer.callbacks GenerationScores, which logs scores of samples, "
                     "and its every_n_validations to be 1."
                 ) from error
-            if isinstance(error, MisconfigurationException):
-                raise GenmodelsError(one_line(error)) from error
             raise
         except SystemExit:  # what Lightning makes of Ctrl-C
             say(f"Interrupted at step {self.trainer.global_step}; {name_last_good(self.trainer)}.")
@@ -295,6 +283,18 @@ class CheckpointOptions:
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
+
+
+def check_trainer(options: Namespace, model: LightningModule) -> None:
+    """Raises GenmodelsError for options on which Lightning would fail later, with a traceback."""
+    for name in ("check_val_every_n_epoch", "accumulate_grad_batches"):
+        if options[name] is not None and options[name] < 1:
+            raise GenmodelsError(f"--trainer.{name} is {options[name]}; expected 1 or more.")
+    for name, (own, neutral) in BY_ITSELF.items() if isinstance(model, AdversarialModel) else ():
+        if options[name] not in (None, neutral):
+            has = own in inspect.signature(type(model)).parameters
+            instead = f"--model.{own} {options[name]}" if has else f"{own}={options[name]} where it calls super()"
+            raise GenmodelsError(f"--trainer.{name}: {type(model).__name__} steps by itself; expected {instead}.")
 
 
 def default_name(options: Namespace) -> str:

@@ -144,9 +144,10 @@ def finite_sum(module: LightningModule, terms: dict[str, Tensor]) -> Tensor:
             checkpoint.
     """
     if not isinstance(terms, dict) or not terms:
+        found = "an empty dict" if terms == {} else f"a {type(terms).__name__}"
         raise GenmodelsError(
-            f"{type(module).__name__}: a loss is a {type(terms).__name__}; expected a dict with a name for each term, "
-            "such as {'generator': loss}."
+            f"{type(module).__name__}: a loss is {found}; expected a dict with a name for each term, such as "
+            "{'generator': loss}."
         )
     total = reduce(add, terms.values())
     if not math.isfinite(total.item()):

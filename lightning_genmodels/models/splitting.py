@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 def parts_of_groups(length: int, least: int, group: int) -> int:
-    """The least number of equal parts, `least` or more, of whole groups of images; `least` where there is none."""
-    return next((parts for parts in range(least, length // group + 1) if length % (parts * group) == 0), least)
+    """How many equal parts are of whole groups of images: `least`, up to twice as many, or where none is, `least`."""
+    return next((parts for parts in range(least, 2 * least + 1) if length % (parts * group) == 0), least)
 
 
 def split_batch(batch: Any, parts: int) -> list[tuple[Any, float]]:

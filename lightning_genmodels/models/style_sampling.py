@@ -54,8 +54,10 @@ class StyleSampling(AdversarialModel):
         """(N, latent_dim) latents -> (N, latent_dim) styles, with a graph.
 
         `truncation` is how far a style lies from the mean one, as a share of its way: 0 gives the mean. It is of all
-        layers; the pictures of Karras et al. (2018) truncate the first eight.
+        layers; the pictures of Karras et al. (2018) truncate the first eight. GenmodelsError where it is not finite.
         """
+        if not math.isfinite(truncation):
+            raise GenmodelsError(f"truncation is {truncation}; expected a share, such as 0.7.")
         return self.averaged_generator.styles(z, truncation)
 
     def synthesize(self, styles: Tensor, noises: list[Tensor] | None = None) -> Tensor:
@@ -88,8 +90,6 @@ class StyleSampling(AdversarialModel):
         """
         if n < 0:
             raise GenmodelsError(f"sample: n is {n}; expected 0 or more.")
-        if not math.isfinite(truncation):
-            raise GenmodelsError(f"sample: truncation is {truncation}; expected a share, such as 0.7.")
         styles = self.styles(self._latents(n, generator), truncation)
         generator = generator or torch.Generator(self.device).manual_seed(int(torch.randint(2**62, ())))
         made = [self.synthesize(part, self.draw_noises(len(part), generator)) for part in styles.split(SAMPLES_AT_ONCE)]

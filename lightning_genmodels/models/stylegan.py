@@ -48,7 +48,7 @@ class StyleGAN(StyleSampling):
         width: channels of the feature maps of up to 32 pixels; from 64 on half as many a size.
         mapping_depth: layers of the mapping network, which learn by a hundredth of the rate.
         output_activation: "linear", as published, or "tanh", for images that are pure black or white in large parts,
-            as digits are: a linear output is never quite black, and to become so the generator gives up its variety.
+            as digits are: of a linear output, which is never quite black, generators of digits lost their variety.
         growing: begin with small images.
         start_size: side of the first images in pixels, a power of two, with `growing`.
         fade_images: real images shown while a size fades in.

@@ -105,6 +105,11 @@ from command import QUIET, fit, genmodels
             "--config vae_digits --trainer.accumulate_grad_batches 0",
             "--trainer.accumulate_grad_batches is 0; expected 1 or more.",
         ),
+        ("--init_from none.ckpt", "checkpoint none.ckpt does not exist"),
+        (
+            "--model toy.Toy --data DigitsDataModule --trainer.gradient_clip_val 1",
+            "--trainer.gradient_clip_val: Toy steps by itself; expected gradient_clip=1.0 where it calls super().",
+        ),
         ("--seed_everything -1", "--seed_everything is -1; expected 0 to 2^32 - 1."),
         ("--trainer.precision transformer-engine", "trainer: Requirement 'transformer_engine"),
     ],
@@ -166,6 +171,32 @@ def test_data_without_validation_are_named_where_there_is_no_best_checkpoint(in_
     assert "No best checkpoint: the data hold nothing out for validation.\n" in capsys.readouterr().out
 
 
+def test_two_options_of_a_model_of_ones_own_that_are_missing_are_named(in_tmp, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(in_tmp)
+    (in_tmp / "demanding.py").write_text(
+        "from lightning_genmodels import GAN\nclass Mine(GAN):\n    def __init__(self, wide: int, deep: int): ...\n"
+    )
+    assert genmodels("fit", "--model", "demanding.Mine", "--data", "DigitsDataModule") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("genmodels: --model.wide and --model.deep are missing; expected values.")
+
+
+def test_a_users_data_that_cannot_be_counted_or_hold_nothing_out_end_well(in_tmp, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(in_tmp)
+    (in_tmp / "own.py").write_text(
+        "import torch\nfrom lightning.pytorch import LightningDataModule\n"
+        "from torch.utils.data import DataLoader, IterableDataset\n"
+        "class Stream(IterableDataset):\n"
+        "    def __iter__(self):\n        return iter([(torch.rand(1, 8, 8),)] * 16)\n"
+        "class Alone(LightningDataModule):\n    image_shape = (1, 8, 8)\n"
+        "    def train_dataloader(self):\n        return DataLoader(Stream(), batch_size=8)\n"
+        "class Streams(Alone):\n    val_dataloader = Alone.train_dataloader\n"
+    )
+    for name, said in (("Alone", "the data hold nothing out for validation."), ("Streams", "there was no validation")):
+        fit("--model", "GAN", "--data", f"own.{name}", "--trainer.max_steps", 1)
+        assert f"No best checkpoint: {said}" in capsys.readouterr().out
+
+
 def test_a_best_checkpoint_of_another_run_is_not_said_to_lie_in_this_one(in_tmp, capsys):
     fit("--trainer.limit_train_batches", 1, "--trainer.check_val_every_n_epoch", 1, "--trainer.max_epochs", 1)
     assert "Best checkpoint: runs/gan_digits/0/checkpoints/best.ckpt" in capsys.readouterr().out
@@ -173,9 +204,11 @@ def test_a_best_checkpoint_of_another_run_is_not_said_to_lie_in_this_one(in_tmp,
     told = capsys.readouterr().out
     assert "Nothing was trained" in told
     assert "Best checkpoint" not in told
+    assert "No best checkpoint: none was better than that of the run before (val/coverage" in told
 
 
 @pytest.mark.parametrize("logger", ["CSVLogger", "lightning.pytorch.loggers.CSVLogger"])
 def test_a_logger_of_files_needs_no_folder(in_tmp, logger):
-    fit("--trainer.max_steps", 1, "--trainer.logger", logger)
-    assert (in_tmp / "runs/gan_digits/0/checkpoints/last.ckpt").exists()
+    fit("--trainer.max_steps", 1, "--trainer.log_every_n_steps", 1, "--trainer.logger", logger)
+    assert (in_tmp / "runs/gan_digits/0/csv/metrics.csv").exists()
+    assert not (in_tmp / "lightning_logs").exists()
