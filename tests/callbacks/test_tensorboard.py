@@ -1,5 +1,11 @@
 import csv
 import io
+import json
+import re
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -108,3 +114,29 @@ def test_the_logger_can_be_chosen_without_a_folder_and_writes_into_the_runs(tmp_
     monkeypatch.chdir(tmp_path)
     assert main([*FIT, "--trainer.max_epochs", "1"]) == 0
     assert list((tmp_path / "runs" / "gan_digits" / "0" / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_the_program_serves_what_a_run_logged(run):
+    """`tensorboard --logdir runs`, as the documentation has it, at a port of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        run.parents[1],
+        "--port",
+        "0",
+        "--load_fast",
+        "false",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+/", line)))
+            end, tags = time.monotonic() + 60, {}
+            while not tags and time.monotonic() < end:  # it reads the files after it has started
+                with urlopen(f"{address}data/plugin/scalars/tags", timeout=60) as answer:
+                    tags = json.load(answer)
+                time.sleep(0.2)
+        finally:
+            server.terminate()
+    assert {"train/generator", "val/coverage"} <= tags["gan_digits/0/tensorboard"].keys()

@@ -1,5 +1,11 @@
 """A notebook as its reader runs it: by Jupyter, in a kernel of its own."""
 
+import json
+import re
+import subprocess
+import sys
+from urllib.request import urlopen
+
 import pytest
 
 from notebooks import FOLDER
@@ -16,6 +22,33 @@ def test_a_notebook_runs_in_a_kernel_and_shows_its_pictures(in_tmp, monkeypatch)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(in_tmp)}}).execute()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     shown = [any("image/png" in output.get("data", {}) for output in cell.outputs) for cell in code]
-    assert shown == [False, *[True] * (len(code) - 1)]  # the first one gets ready
+    assert shown == [bool(re.search(r"^(plt\.)?show\(", cell.source, re.MULTILINE)) for cell in code]
+    assert sum(shown) >= 5
     warned = [output.text for cell in code for output in cell.outputs if output.get("name") == "stderr"]
     assert warned == []
+
+
+def test_jupyter_started_as_the_readme_says_finds_the_notebooks_and_their_pictures():
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0"]
+    command += ["--IdentityProvider.token=word"]
+    root = FOLDER.parent
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as server:
+        try:
+            address = next(found[1] for line in server.stderr if (found := re.search(r"(http://\S+/)lab", line)))
+            with urlopen(f"{address}api/contents/notebooks?token=word", timeout=60) as answer:
+                names = {entry["name"] for entry in json.load(answer)["content"]}
+            assert {path.name for path in FOLDER.glob("*.ipynb")} <= names
+            links = [
+                link
+                for path in FOLDER.glob("*.py")
+                for link in re.findall(r"!\[[^]]*\]\((\S+)\)", path.read_text("utf-8"))
+            ]
+            assert links
+            for link in links:
+                place = (FOLDER / link).resolve()
+                with urlopen(f"{address}files/{place.relative_to(root)}?token=word", timeout=60) as answer:
+                    assert answer.read() == place.read_bytes()
+        finally:
+            server.terminate()
