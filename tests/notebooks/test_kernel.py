@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -28,6 +30,19 @@ def test_a_notebook_runs_in_a_kernel_and_shows_its_pictures(in_tmp, monkeypatch)
     assert warned == []
 
 
+def fetched(address):
+    """What a server answers, which says its address a moment before it listens."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with urlopen(address, timeout=60) as answer:
+                return answer.read()
+        except URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError) or time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
 def test_jupyter_started_as_the_readme_says_finds_the_notebooks_and_their_pictures():
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0"]
     command += ["--IdentityProvider.token=word"]
@@ -37,18 +52,13 @@ def test_jupyter_started_as_the_readme_says_finds_the_notebooks_and_their_pictur
     ) as server:
         try:
             address = next(found[1] for line in server.stderr if (found := re.search(r"(http://\S+/)lab", line)))
-            with urlopen(f"{address}api/contents/notebooks?token=word", timeout=60) as answer:
-                names = {entry["name"] for entry in json.load(answer)["content"]}
-            assert {path.name for path in FOLDER.glob("*.ipynb")} <= names
+            contents = json.loads(fetched(f"{address}api/contents/notebooks?token=word"))["content"]
+            assert {path.name for path in FOLDER.glob("*.ipynb")} <= {entry["name"] for entry in contents}
             links = [
-                link
-                for path in FOLDER.glob("*.py")
-                for link in re.findall(r"!\[[^]]*\]\((\S+)\)", path.read_text("utf-8"))
+                x for path in FOLDER.glob("*.py") for x in re.findall(r"!\[[^]]*\]\((\S+)\)", path.read_text("utf-8"))
             ]
             assert links
-            for link in links:
-                place = (FOLDER / link).resolve()
-                with urlopen(f"{address}files/{place.relative_to(root)}?token=word", timeout=60) as answer:
-                    assert answer.read() == place.read_bytes()
+            for place in [(FOLDER / link).resolve() for link in links]:
+                assert fetched(f"{address}files/{place.relative_to(root)}?token=word") == place.read_bytes()
         finally:
             server.terminate()
