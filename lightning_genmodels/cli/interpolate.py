@@ -14,6 +14,7 @@ from lightning_genmodels.cli.small import (
     SmallParser,
     add_model_arguments,
     add_truncation,
+    check_styled_options,
     model_on_device,
     truncation_of,
     writing,
@@ -50,8 +51,7 @@ def interpolate(argv: list[str]) -> None:
             f"--checkpoint {options.checkpoint} cannot interpolate: its model is {type(model).__name__}; expected an "
             "autoencoder or a GAN."
         )
-    if options.truncation is not None and not hasattr(model, "synthesize"):
-        raise GenmodelsError(f"--truncation: {type(model).__name__} takes none; expected a StyleGAN's checkpoint.")
+    check_styled_options(model, options, "truncation")
     styled = {} if options.truncation is None else {"truncation": truncation}
     path = model.interpolate(*ends(model, options), options.steps, **styled)
     with writing(f"--output {output}"):

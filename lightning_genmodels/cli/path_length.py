@@ -2,9 +2,9 @@
 
 import torch
 
-from lightning_genmodels.cli.small import SmallParser, add_model_arguments, styled_model_on_device
+from lightning_genmodels.cli.small import SmallParser, add_distance, add_model_arguments, styled_model_on_device
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.metrics import DISTANCES, perceptual_path_length
+from lightning_genmodels.metrics import perceptual_path_length
 
 
 def path_length(argv: list[str]) -> None:
@@ -17,12 +17,7 @@ def path_length(argv: list[str]) -> None:
     )
     add_model_arguments(parser, "the checkpoint of a StyleGAN")
     parser.add_argument("--samples", type=int, default=10_000, help="pairs; the paper has 100000 (default: 10000)")
-    parser.add_argument(
-        "--distance",
-        choices=list(DISTANCES),
-        default="pyramid",
-        help="of two images; lpips, as published, downloads half a GB once (default: pyramid)",
-    )
+    add_distance(parser, "of two images")
     parser.add_argument(
         "--space", choices=["z", "w"], default="w", help="where the way lies, latents or styles (default: w)"
     )

@@ -11,6 +11,7 @@ from datamodules.decoding import read_image
 from datamodules.folders import pictures_in
 from lightning_genmodels.cli.small import (
     SmallParser,
+    add_distance,
     add_model_arguments,
     check_png,
     check_writable,
@@ -21,7 +22,6 @@ from lightning_genmodels.cli.small import (
 from lightning_genmodels.cli.translate import check_places
 from lightning_genmodels.editing import project as project_images
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.metrics import DISTANCES
 from lightning_genmodels.pictures import image_grid, save_png
 
 AT_ONCE = 8  # pictures
@@ -38,12 +38,7 @@ def project(argv: list[str]) -> None:
     add_model_arguments(parser, "the checkpoint of a StyleGAN")
     parser.add_argument("--input", required=True, metavar="PATH", help="a picture or a folder")
     parser.add_argument("--steps", type=int, default=1000, help="of the search (default: 1000)")
-    parser.add_argument(
-        "--distance",
-        choices=list(DISTANCES),
-        default="pyramid",
-        help="that is made small; lpips, as published, downloads half a GB once (default: pyramid)",
-    )
+    add_distance(parser, "that is made small")
     parser.add_argument(
         "--per_layer", action="store_true", help="a style for each layer: nearer to the picture, but harder to edit"
     )

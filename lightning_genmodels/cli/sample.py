@@ -11,6 +11,7 @@ from lightning_genmodels.cli.small import (
     add_model_arguments,
     add_truncation,
     check_png,
+    check_styled_options,
     model_on_device,
     truncation_of,
     writing,
@@ -58,9 +59,7 @@ def sample(argv: list[str]) -> None:
             f"--checkpoint {options.checkpoint} does not draw samples: its model is {type(model).__name__}; "
             "expected a generative model."
         )
-    for option in ("truncation", "noises"):
-        if getattr(options, option) is not None and not hasattr(model, "synthesize"):
-            raise GenmodelsError(f"--{option}: {type(model).__name__} takes none; expected a StyleGAN's checkpoint.")
+    check_styled_options(model, options, "truncation", "noises")
     if options.noises is not None and options.noises < 1:
         raise GenmodelsError(f"--noises is {options.noises}; expected 1 or more.")
     count = options.count or (POINTS if model.image_shape == POINT else IMAGES)

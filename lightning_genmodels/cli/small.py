@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 
 from lightning_genmodels.checkpoints import load_model
 from lightning_genmodels.errors import GenmodelsError
+from lightning_genmodels.metrics import DISTANCES
 from lightning_genmodels.models.pix2pix import Pix2Pix
 
 
@@ -54,6 +55,23 @@ def add_truncation(parser: SmallParser) -> None:
         metavar="SHARE",
         help="of a StyleGAN: how far styles lie from the mean one; below 1 more typical and less varied (default: 1)",
     )
+
+
+def add_distance(parser: SmallParser, of: str) -> None:
+    """Adds `--distance` of images, which its help calls so."""
+    parser.add_argument(
+        "--distance",
+        choices=list(DISTANCES),
+        default="pyramid",
+        help=f"{of}; lpips, as published, downloads half a GB once (default: pyramid)",
+    )
+
+
+def check_styled_options(model: Any, options: argparse.Namespace, *names: str) -> None:
+    """Raises GenmodelsError for an option of a StyleGAN that was given with another model."""
+    for name in names:
+        if getattr(options, name) is not None and not hasattr(model, "synthesize"):
+            raise GenmodelsError(f"--{name}: {type(model).__name__} takes none; expected a StyleGAN's checkpoint.")
 
 
 def truncation_of(options: argparse.Namespace) -> float:

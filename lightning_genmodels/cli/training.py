@@ -1,6 +1,5 @@
 """`genmodels fit | validate | test | predict`: LightningCLI with run folders, exact resume and pictures."""
 
-import inspect
 import re
 import sys
 import warnings
@@ -30,9 +29,9 @@ from lightning_genmodels.cli.links import LINKED, check_links, keep_links
 from lightning_genmodels.cli.loggers import as_list, init_args, place_logger, start_loggers
 from lightning_genmodels.cli.messages import shorten
 from lightning_genmodels.cli.runs import discard_if_empty, is_first_process, new_run, say
+from lightning_genmodels.cli.trainer_options import check_trainer
 from lightning_genmodels.cli.weights import check_weights_fit, copy_matching_weights
 from lightning_genmodels.errors import GenmodelsError
-from lightning_genmodels.models.base import AdversarialModel
 
 
 class Parser(LightningArgumentParser):
@@ -43,10 +42,6 @@ class Parser(LightningArgumentParser):
         if not self.exit_on_error:  # a parser of jsonargparse's own, for the options of one class
             super().error(message, ex)
         raise GenmodelsError(shorten(message)) from ex
-
-
-# Options of the Trainer that are the model's own where it steps its optimizers by itself, and what does nothing.
-BY_ITSELF = {"gradient_clip_val": ("gradient_clip", 0), "accumulate_grad_batches": ("accumulate", 1)}
 
 
 class GenmodelsCLI(CheckpointNeutralCLI):
@@ -283,18 +278,6 @@ class CheckpointOptions:
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
-
-
-def check_trainer(options: Namespace, model: LightningModule) -> None:
-    """Raises GenmodelsError for options on which Lightning would fail later, with a traceback."""
-    for name in ("check_val_every_n_epoch", "accumulate_grad_batches"):
-        if options[name] is not None and options[name] < 1:
-            raise GenmodelsError(f"--trainer.{name} is {options[name]}; expected 1 or more.")
-    for name, (own, neutral) in BY_ITSELF.items() if isinstance(model, AdversarialModel) else ():
-        if options[name] not in (None, neutral):
-            has = own in inspect.signature(type(model)).parameters
-            instead = f"--model.{own} {options[name]}" if has else f"{own}={options[name]} where it calls super()"
-            raise GenmodelsError(f"--trainer.{name}: {type(model).__name__} steps by itself; expected {instead}.")
 
 
 def default_name(options: Namespace) -> str:

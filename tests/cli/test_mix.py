@@ -6,7 +6,7 @@ import torch
 from command import genmodels
 from PIL import Image
 from torch.utils.data import DataLoader
-from toy import Toy
+from toy import Toy, checkpoint_of
 from toy import fit as fit_toy
 
 from lightning_genmodels import StyleGAN, load_model
@@ -16,11 +16,9 @@ from lightning_genmodels.pictures import image_grid
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("mix") / "stylegan.ckpt"
     torch.manual_seed(0)
     model = StyleGAN((3, 16, 16), latent_dim=8, width=8, mapping_depth=2)
-    fit_toy(model, DataLoader([(torch.rand(4, 3, 16, 16),)], batch_size=None)).save_checkpoint(path)
-    return path
+    return checkpoint_of(model, tmp_path_factory.mktemp("mix") / "stylegan.ckpt")
 
 
 def mix(checkpoint, *options, output="new/mixed.png"):

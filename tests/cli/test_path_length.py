@@ -2,7 +2,7 @@ import pytest
 import torch
 from command import genmodels
 from torch.utils.data import DataLoader
-from toy import Toy, fit
+from toy import Toy, checkpoint_of, fit
 
 from lightning_genmodels import StyleGAN, load_model
 from lightning_genmodels.metrics import DISTANCES, perceptual_path_length
@@ -10,11 +10,9 @@ from lightning_genmodels.metrics import DISTANCES, perceptual_path_length
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("path_length") / "stylegan.ckpt"
     torch.manual_seed(0)
     model = StyleGAN((3, 16, 16), latent_dim=8, width=4, mapping_depth=2)
-    fit(model, DataLoader([(torch.rand(4, 3, 16, 16),)], batch_size=None)).save_checkpoint(path)
-    return path
+    return checkpoint_of(model, tmp_path_factory.mktemp("path_length") / "stylegan.ckpt")
 
 
 @pytest.mark.parametrize("space", ["w", "z"])

@@ -7,8 +7,7 @@ from command import genmodels
 from made_files import coordinates, save
 from PIL import Image
 from safetensors.torch import load_file
-from torch.utils.data import DataLoader
-from toy import fit
+from toy import checkpoint_of
 
 from lightning_genmodels import GAN, StyleGAN, load_model
 from lightning_genmodels.editing import images_of, project
@@ -17,12 +16,6 @@ from lightning_genmodels.pictures import to_uint8
 
 CELL, MARGIN = 32, 2  # an image of 16 pixels is drawn twice as large
 STEPS = 4
-
-
-def checkpoint_of(model, path):
-    images = torch.rand(4, *model.image_shape, generator=torch.Generator().manual_seed(0))
-    fit(model, DataLoader([(images,)], batch_size=None)).save_checkpoint(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -127,3 +127,10 @@ def toy(seed=0, **options):
 
 def same_weights(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def checkpoint_of(model, path):
+    """Of a model after one batch of images."""
+    images = torch.rand(4, *model.image_shape, generator=torch.Generator().manual_seed(0))
+    fit(model, DataLoader([(images,)], batch_size=None)).save_checkpoint(path)
+    return path
